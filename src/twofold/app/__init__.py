@@ -1,0 +1,1 @@
+"""The only place that wires settings, files and the other floors together."""

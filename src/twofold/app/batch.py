@@ -1,0 +1,96 @@
+"""Batch runs: load the model, run, look at runs, resume them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from twofold.batch.request import RunRequest, new_run_id
+from twofold.batch.run import RunResult, RunState, run
+from twofold.batch.runs import Phase, RunStatus, list_runs, run_status
+from twofold.batch.settings import BatchSettings
+from twofold.batch.stage import read_ledger, staging_folder
+from twofold.batch.watch import Progress, Step, Watch
+from twofold.errors import InvalidInput, problem
+from twofold.predictor.load import load
+
+__all__ = [
+    "BatchSettings",
+    "Phase",
+    "Progress",
+    "RunRequest",
+    "RunResult",
+    "RunState",
+    "RunStatus",
+    "Step",
+    "Watch",
+    "list_runs",
+    "resume_run",
+    "run_batch",
+    "run_status",
+]
+
+
+def run_batch(
+    request: RunRequest, *, settings: BatchSettings | None = None, watch: Watch | None = None
+) -> RunResult:
+    """Predict an input with a packed model, and commit the predictions.
+
+    Args:
+        request: What to do. Without a run id, one is made from the time.
+        settings: How; the declared defaults if None.
+        watch: What looks on.
+
+    Returns:
+        The committed run.
+
+    Raises:
+        UnknownModel: No such model, version or alias.
+        TwofoldError: See `twofold.batch.run.run`.
+    """
+    watch = watch or Watch()
+    if request.run_id is None:
+        taken = {status.run_id for status in list_runs(request.output)}
+        request = dataclasses.replace(request, run_id=new_run_id(watch.clock(), taken))
+    predictor = load(request.model, registry=request.registry)
+    return run(predictor, request, settings or BatchSettings(), watch)
+
+
+def resume_run(
+    output: Path,
+    run_id: str,
+    *,
+    settings: BatchSettings | None = None,
+    watch: Watch | None = None,
+) -> RunResult:
+    """Go on with an interrupted run, with the model and input that its ledger names.
+
+    Args:
+        output: The folder the run is to be committed to.
+        run_id: The run.
+        settings: How; the partition size stays the run's own.
+        watch: What looks on.
+
+    Raises:
+        InvalidInput: There is no such run, or it is committed.
+        TwofoldError: See `run_batch`.
+    """
+    status = run_status(output, run_id)
+    started = read_ledger(staging_folder(output, run_id)).started
+    if status.phase is Phase.COMMITTED or started is None:
+        fix = f"Its output lies in {status.folder}."
+        raise InvalidInput(problem(run_id, "an interrupted run", "a committed one", fix))
+    identity = started.identity
+    request = RunRequest(
+        model=identity.model,
+        input=started.input,
+        output=output,
+        registry=Path(started.registry),
+        key=identity.key,
+        keep=identity.keep,
+        run_id=run_id,
+    )
+    settings = dataclasses.replace(
+        settings or BatchSettings(), partition_rows=identity.partition_rows
+    )
+    return run_batch(request, settings=settings, watch=watch)

@@ -1,0 +1,118 @@
+"""Proving parity on one's own rows: batch, real time and the original, compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from twofold.errors import InvalidInput
+from twofold.model import arrow
+from twofold.model.columns import check_columns, check_names
+from twofold.model.registry import Registry
+from twofold.model.rows import check_row
+from twofold.model.tables import one_batch, sample_table
+from twofold.predictor.door import Door
+from twofold.predictor.load import open_version
+from twofold.predictor.parity import compare, same_bits
+from twofold.predictor.runtimes import open_runtime
+
+MAX_SHOWN = 3
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared, and what disagreed.
+
+    Attributes:
+        model: Name and version.
+        rows: Rows compared at both speeds.
+        refused: Rows that don't fit the signature, at either speed.
+        passed: Nothing disagreed.
+        speeds: Rows whose bits differ between batch and real time.
+        original: How the predictions compare with the original library's.
+        examples: The first disagreements, readable.
+    """
+
+    model: str
+    rows: int
+    refused: int
+    passed: bool
+    speeds: int
+    original: str
+    examples: list[str]
+
+    def text(self) -> str:
+        """The report for people."""
+        verdict = "equal bit for bit" if not self.speeds else f"{self.speeds} rows differ"
+        lines = [
+            f"{self.model}: {self.rows:,} rows compared, {self.refused:,} do not fit",
+            f"batch and real time: {verdict}",
+            f"original: {self.original}",
+            *self.examples,
+        ]
+        return "\n".join(lines)
+
+
+def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Report:
+    """Predict rows of a file at both speeds and with the original, and compare.
+
+    Args:
+        reference: The model.
+        path: A Parquet, CSV or Arrow file with the model's fields.
+        registry: The registry's folder.
+        max_rows: Rows compared, spread evenly over the file's first 100,000.
+
+    Raises:
+        InvalidInput: No row of the file fits the signature.
+        ConfigError: The original can't be loaded here (its library, or an untrusted pickle).
+    """
+    opened = Registry(registry)
+    found = opened.resolve(reference)
+    record = opened.read(found.name, found.version or "")
+    predictor = open_version(opened, record)
+    table = sample_table(path)
+    names = list(record.signature.names)
+    check_names(record.signature, table.column_names, where=path, besides=table.column_names)
+    spread = np.unique(np.linspace(0, table.num_rows - 1, max_rows).astype(np.int64))
+    rows = one_batch(table.select(names).take(arrow.from_numbers(spread)))
+    checked = check_columns(record.signature, rows)
+    columns = checked.columns
+    if not columns.num_rows:
+        raise InvalidInput(f"{path}: {checked.problems[0].field}: {checked.problems[0].reason}")
+    artifact = record.artifacts["original"]
+    opened.check_artifact(record, artifact)
+    folder = opened.folder(record.name, record.version)
+    original = Door(
+        open_runtime(
+            artifact,
+            folder,
+            record.signature,
+            record.output,
+            trust_pickle=record.trust_pickle,
+        ),
+        record.signature,
+        record.output,
+        rows_per_call=record.rows_per_call,
+    )
+    batch = predictor.batch_door.columns(columns)
+    difference = compare(
+        original.columns(columns), batch, record.output, tolerance=record.parity.tolerance
+    )
+    differing: list[str] = []
+    for index, row in enumerate(columns.to_pylist()):
+        one = predictor.real_time_door.values(check_row(record.signature, row))
+        many = [column[index : index + 1] for column in batch]
+        if not all(
+            same_bits(np.array([a], b.dtype), b) for a, b in zip(one, many, strict=True)
+        ):
+            differing.append(f"row {spread[index]}: {one} in real time, {many} in batch")
+    return Report(
+        model=f"{record.name}@{record.version}",
+        rows=columns.num_rows,
+        refused=len(checked.problems),
+        passed=difference.passed and not differing,
+        speeds=len(differing),
+        original=difference.reason,
+        examples=differing[:MAX_SHOWN],
+    )

@@ -1,0 +1,129 @@
+"""The layout of a run's output: which columns come in, which go out, in which order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from twofold.batch.inputs import Input, OpenFile
+from twofold.errors import InvalidInput, problem
+from twofold.model import arrow
+from twofold.model.columns import check_names
+from twofold.model.signature import Output, Signature
+
+CONSTANTS = ("model_version", "run_id", "predicted_at")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+INSTANT = pa.timestamp("us", "UTC")
+LABEL = pa.dictionary(pa.int32(), pa.string())
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """What is the same beside every prediction of a run (`predicted_at` is aware)."""
+
+    model_version: str
+    run_id: str
+    predicted_at: datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Columns in and out.
+
+    Attributes:
+        fields: The signature's fields.
+        key: The key column, if there is one.
+        passed: The input's columns that go to the output unchanged: the key, then the kept ones.
+        outputs: The predictions' columns.
+    """
+
+    fields: tuple[str, ...]
+    key: str | None
+    passed: tuple[pa.Field, ...]
+    outputs: tuple[pa.Field, ...]
+
+    @property
+    def read(self) -> list[str]:
+        """The input's columns that are needed, each once."""
+        return list(dict.fromkeys([*(field.name for field in self.passed), *self.fields]))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the part files."""
+        label, instant = pa.field(CONSTANTS[0], LABEL), pa.field(CONSTANTS[2], INSTANT)
+        constants = [label, label.with_name(CONSTANTS[1]), instant]
+        return pa.schema([*self.passed, *self.outputs, *constants])
+
+    def table(self, batches: Sequence[pa.RecordBatch], stamp: Stamp) -> pa.Table:
+        """Make a part's table of the passed and predicted columns, in one piece.
+
+        One piece, so that the bytes written don't depend on the batches that came.
+        """
+        schema = pa.schema([*self.passed, *self.outputs])
+        table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
+        rows = table.num_rows
+        micros = (stamp.predicted_at - EPOCH) // timedelta(microseconds=1)
+        instants = arrow.from_numbers(np.full(rows, micros, np.int64), None, INSTANT)
+        labels = [_label(stamp.model_version, rows), _label(stamp.run_id, rows)]
+        return pa.Table.from_arrays([*table.columns, *labels, instants], schema=self.schema)
+
+
+def lay_out(
+    source: Input,
+    signature: Signature,
+    output: Output,
+    *,
+    key: str | None,
+    keep: Sequence[str],
+) -> Layout:
+    """Check the input's columns against what is wanted of them.
+
+    Raises:
+        InvalidInput: A file lacks a column, has an unknown or a doubled one, has the key or a
+            kept column in another type than the first file; or a column to copy has the name of
+            one the run writes.
+    """
+    copied = list(dict.fromkeys([*([key] if key else []), *keep]))
+    flags = {name: "--keep" for name in keep} | ({key: "--key"} if key else {})
+    for name in copied:
+        if name in (*output.names, *CONSTANTS):
+            fix = "Rename that column of the input."
+            raise InvalidInput(
+                problem(flags[name], "a name the run doesn't write itself", name, fix)
+            )
+    first = source.files[0]
+    for file in source.files:
+        names = file.schema.names
+        for name in copied:
+            if names.count(name) != 1:
+                got = "it several times" if name in names else f"only {', '.join(names[:20])}"
+                where = f"{file.path}: {flags[name]} {name}"
+                raise InvalidInput(problem(where, "a column", got, "Name one it has once."))
+            _check_type(name, file, first)
+        check_names(signature, names, where=str(file.path), besides=copied)
+    passed = tuple(pa.field(name, first.schema.field(name).type) for name in copied)
+    kind = pa.type_for_alias(output.type)
+    outputs = tuple(pa.field(name, kind) for name in output.names)
+    return Layout(signature.names, key, passed, outputs)
+
+
+def _check_type(name: str, file: OpenFile, first: OpenFile) -> None:
+    wanted, got = first.schema.field(name).type, file.schema.field(name).type
+    if wanted != got:
+        raise InvalidInput(
+            problem(
+                f"{file.path}.{name}",
+                f"{wanted} as in {first.path}",
+                str(got),
+                "Write the files with one type for this column.",
+            )
+        )
+
+
+def _label(text: str, rows: int) -> pa.DictionaryArray:
+    indices = arrow.from_numbers(np.zeros(rows, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, arrow.from_strings([text]))

@@ -1,0 +1,172 @@
+"""The ledger: what a run is, and which partitions it has finished, line by line.
+
+Each line is `{"crc32": N, "entry": {...}}`. A line cut short by a crash fails its checksum and
+is as if it were never written, and so is all that follows it: what it spoke of is done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from datetime import datetime
+
+import msgspec
+
+from twofold.batch.manifest import FileEntry
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be the same for two attempts to belong to one run.
+
+    Attributes:
+        run_id: The run.
+        model: The model, as `name@version`.
+        model_digest: Its content.
+        input_fingerprint: The input's content.
+        key: The key column.
+        keep: The columns copied.
+        partition_rows: How the input is sliced.
+        as_of: When the input was true; None in an attempt that doesn't say.
+    """
+
+    run_id: str
+    model: str
+    model_digest: str
+    input_fingerprint: str
+    key: str | None
+    keep: tuple[str, ...]
+    partition_rows: int
+    as_of: datetime | None
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
+    """The first line: everything a later attempt needs to go on.
+
+    Attributes:
+        format: Version of this layout.
+        identity: What the run is.
+        registry: Where its model was loaded from.
+        input: The input as given.
+        started_at: When the run started; also the instant beside every prediction.
+        rows_total: Rows of the input, if known before reading.
+    """
+
+    format: int = 1
+    identity: Identity
+    registry: str
+    input: str
+    started_at: datetime
+    rows_total: int | None
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
+    """A partition whose files are staged and safe.
+
+    Attributes:
+        partition: Which.
+        first_row: Number of its first row in the input.
+        rows_in: Its rows.
+        part: Its predictions.
+        quarantine: Its rows set aside; None if there are none.
+    """
+
+    partition: int
+    first_row: int
+    rows_in: int
+    part: FileEntry
+    quarantine: FileEntry | None
+
+    @property
+    def rows_quarantined(self) -> int:
+        """Its rows set aside."""
+        return self.quarantine.rows if self.quarantine else 0
+
+
+class _Line(msgspec.Struct, frozen=True):
+    crc32: int
+    entry: msgspec.Raw
+
+
+@dataclasses.dataclass(frozen=True)
+class Ledger:
+    """A ledger as read.
+
+    Attributes:
+        started: None if nothing of use was written yet.
+        finished: The partitions from the first one on without a gap.
+        valid_bytes: Length of the file up to its last sound line.
+    """
+
+    started: Started | None
+    finished: tuple[Finished, ...]
+    valid_bytes: int
+
+
+def render_entry(entry: Started | Finished) -> bytes:
+    """Write an entry as one line."""
+    body = msgspec.json.encode(entry)
+    return msgspec.json.encode(_Line(zlib.crc32(body), msgspec.Raw(body))) + b"\n"
+
+
+def parse_ledger(data: bytes) -> Ledger:
+    """Read a ledger up to its last sound line."""
+    started: Started | None = None
+    finished: dict[int, Finished] = {}
+    valid = 0
+    for line in data.splitlines(keepends=True):
+        entry = _entry(line)
+        if entry is None or isinstance(entry, Started) != (started is None):
+            break
+        if isinstance(entry, Started):
+            started = entry
+        else:
+            finished[entry.partition] = entry
+        valid += len(line)
+    return Ledger(started, _without_gap(finished), valid)
+
+
+def changes(then: Identity, now: Identity) -> list[str]:
+    """Say what differs between two attempts at a run, in the reader's words."""
+    words = {
+        "run_id": "run id",
+        "model": "model",
+        "model_digest": "model digest",
+        "input_fingerprint": "content of the input",
+        "key": "key column",
+        "keep": "kept columns",
+        "partition_rows": "partition_rows",
+        "as_of": "as_of",
+    }
+    found: list[str] = []
+    for field, word in words.items():
+        before, after = getattr(then, field), getattr(now, field)
+        if before != after and not (field == "as_of" and after is None):
+            found.append(f"{word} {_shown(after)} (was {_shown(before)})")
+    return found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)[:80]
+
+
+def _entry(line: bytes) -> Started | Finished | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        sealed = msgspec.json.decode(line, type=_Line)
+        if zlib.crc32(bytes(sealed.entry)) != sealed.crc32:
+            return None
+        return msgspec.json.decode(sealed.entry, type=Started | Finished)
+    except msgspec.DecodeError:
+        return None
+
+
+def _without_gap(finished: dict[int, Finished]) -> tuple[Finished, ...]:
+    found: list[Finished] = []
+    row = 0
+    while (entry := finished.get(len(found))) is not None and entry.first_row == row:
+        found.append(entry)
+        row += entry.rows_in
+    return tuple(found)

@@ -1,0 +1,175 @@
+"""The manifest: the list of files that *is* the output of a run, and what it was made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from twofold.errors import InvalidInput, TwofoldError, problem
+
+MANIFEST_FILE = "manifest.json"
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a run.
+
+    Attributes:
+        name: Its name in the run's folder.
+        rows: Rows in it.
+        bytes: Its length.
+        sha256: Digest of its bytes, hexadecimal.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the input, and what binds its content.
+
+    Attributes:
+        path: As opened.
+        bytes: Its length.
+        rows: Its rows, if known before reading.
+        sha256: Digest of its whole content; or, if `modified_ns` is given, of its first and last
+            64 KiB (where a Parquet file keeps counts and statistics of all its columns).
+        modified_ns: For large files: when it was last written, nanoseconds since 1970, which
+            stands for the content that wasn't hashed.
+    """
+
+    path: str
+    bytes: int
+    rows: int | None = None
+    sha256: str
+    modified_ns: int | None = None
+
+
+class InputEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The input of a run.
+
+    Attributes:
+        given: The path, folder or glob as it was given.
+        format: `parquet`, `csv` or `arrow`.
+        fingerprint: Binds the content of the files and their order.
+        files: In the order of the rows.
+    """
+
+    given: str
+    format: str
+    fingerprint: str
+    files: tuple[InputFile, ...]
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The model version that predicted."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """A column of the part files, its type in Arrow's words."""
+
+    name: str
+    type: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What else shapes the bytes of the parts."""
+
+    partition_rows: int
+    compression: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A committed run.
+
+    An undisturbed run and one that was killed and resumed write the same parts, byte for byte;
+    of the manifest, only `finished_at` tells them apart.
+
+    Attributes:
+        format: Version of this layout.
+        run_id: The run.
+        model: What predicted.
+        input: What was predicted.
+        as_of: When the input was true, as declared; else `started_at`.
+        started_at: When the run first started.
+        finished_at: When its last row was predicted.
+        predicted_at: The one instant written beside every prediction: `started_at`.
+        rows_in: Rows of the input; always `rows_predicted + rows_quarantined`.
+        rows_predicted: Rows in `files`.
+        rows_quarantined: Rows in `quarantine`.
+        key: The input's key column.
+        keep: The input's columns that were copied.
+        columns: Of the part files.
+        files: The parts, in the order of the input's rows.
+        quarantine: The rows set aside; None if there are none.
+        settings: What else shapes the bytes.
+    """
+
+    format: int = 1
+    run_id: str
+    model: ModelEntry
+    input: InputEntry
+    as_of: datetime
+    started_at: datetime
+    finished_at: datetime
+    predicted_at: datetime
+    rows_in: int
+    rows_predicted: int
+    rows_quarantined: int
+    key: str | None
+    keep: tuple[str, ...]
+    columns: tuple[Column, ...]
+    files: tuple[FileEntry, ...]
+    quarantine: FileEntry | None
+    settings: Settings
+
+
+def check_counts(manifest: Manifest) -> None:
+    """Check that no row was lost or doubled.
+
+    Raises:
+        TwofoldError: `rows_in` isn't what was predicted and set aside, or the files hold other
+            numbers of rows.
+    """
+    set_aside = manifest.quarantine.rows if manifest.quarantine else 0
+    counted = sum(file.rows for file in manifest.files)
+    wanted = (manifest.rows_predicted, manifest.rows_quarantined, manifest.rows_in)
+    if wanted != (counted, set_aside, counted + set_aside):
+        raise TwofoldError(
+            problem(
+                manifest.run_id,
+                f"{manifest.rows_in} rows in, {manifest.rows_predicted} predicted and "
+                f"{manifest.rows_quarantined} set aside",
+                f"files with {counted} and {set_aside}",
+                "Nothing was committed. Delete the run's staging folder and start it again.",
+            )
+        )
+
+
+def render_manifest(manifest: Manifest) -> bytes:
+    """Write a manifest as JSON for people and programs."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read the manifest of a committed run; None if the folder doesn't exist.
+
+    Raises:
+        InvalidInput: Something else is there.
+    """
+    if not folder.exists():
+        return None
+    try:
+        return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        fix = "Choose another --run-id or --output, or move the folder away."
+        raise InvalidInput(
+            problem(str(folder), "a committed run or nothing", f"neither: {error}", fix)
+        ) from error

@@ -1,0 +1,37 @@
+"""How an input is sliced: into partitions, and these into batches, the same way every time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The slices of an input, by row number (0-based, over all of its files).
+
+    Partition `i` holds the rows from `i * partition_rows`, whatever files they lie in; batches
+    are cut within a partition. So the slices need no count of the rows, which a CSV file can't
+    give before it was read.
+
+    Attributes:
+        partition_rows: Rows of a partition; the last one may have fewer.
+        batch_rows: Rows of a batch; the last one of a partition may have fewer.
+    """
+
+    partition_rows: int
+    batch_rows: int
+
+    def partition_of(self, row: int) -> int:
+        """The partition a row falls into."""
+        return row // self.partition_rows
+
+    def cut_after(self, row: int) -> int:
+        """The row at which the batch that holds `row` ends (exclusive)."""
+        start = row - row % self.partition_rows
+        batches = (row - start) // self.batch_rows + 1
+        return start + min(batches * self.batch_rows, self.partition_rows)
+
+
+def part_name(partition: int) -> str:
+    """The file of a partition's predictions; names sort in the order of the rows."""
+    return f"part-{partition:06d}.parquet"

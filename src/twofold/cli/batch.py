@@ -1,0 +1,223 @@
+"""`twofold batch run`, `list`, `status`, `resume`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from twofold.batch.settings import BatchSettings
+from twofold.cli.common import (
+    command,
+    data,
+    flags_of,
+    json_option,
+    print_json,
+    registry_option,
+    settings_flags,
+    settings_from,
+    talk,
+)
+
+if TYPE_CHECKING:
+    from twofold.app.batch import RunResult, RunStatus
+    from twofold.batch.watch import Progress as RunProgress
+
+output_option = click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder the run is committed to, as DIR/RUN_ID.",
+)
+
+
+@click.group()
+def batch() -> None:
+    """Predict many rows, from files to files: all of them or none, resumable."""
+
+
+@batch.command()
+@click.argument("model")
+@click.argument("input_path", metavar="INPUT")
+@output_option
+@click.option("--key", metavar="COL", help="Column that identifies a row.")
+@click.option("--keep", multiple=True, metavar="COL", help="Column to pass through.")
+@click.option("--run-id", metavar="ID", help="The run's name.  [default: made from the time]")
+@settings_flags("batch", BatchSettings)
+@registry_option
+@json_option
+@command
+def run(model: str, input_path: str, registry: str | None, as_json: bool, **options: Any) -> None:  # noqa: FBT001
+    """Predict every row of INPUT with MODEL and commit the predictions.
+
+    INPUT is a Parquet, CSV or Arrow file, a folder of such files, or a glob. The same INPUT and
+    --run-id after an interruption resume the run.
+    """
+    from twofold.app.batch import RunRequest, Watch, run_batch  # noqa: PLC0415 - heavy
+
+    flags = flags_of("batch", BatchSettings, options)
+    settings = settings_from({"registry": registry, **flags})
+    request = RunRequest(
+        model=model,
+        input=input_path,
+        registry=settings.registry,
+        output=options["output"],
+        key=options["key"],
+        keep=options["keep"],
+        run_id=options["run_id"],
+    )
+    with progress_bar(f"predicting with {model}") as show:
+        result = run_batch(request, settings=settings.batch, watch=Watch(progress=show))
+    _show_result(result, as_json=as_json)
+
+
+@batch.command()
+@click.argument("run_id")
+@output_option
+@settings_flags("batch", BatchSettings)
+@json_option
+@command
+def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  # noqa: FBT001
+    """Go on with an interrupted run, with its own model, input and partition size."""
+    from twofold.app.batch import Watch, resume_run  # noqa: PLC0415 - heavy
+
+    settings = settings_from(flags_of("batch", BatchSettings, options))
+    with progress_bar(f"resuming {run_id}") as show:
+        result = resume_run(output, run_id, settings=settings.batch, watch=Watch(progress=show))
+    _show_result(result, as_json=as_json)
+
+
+@batch.command("list")
+@output_option
+@json_option
+@command
+def list_(output: Path, as_json: bool) -> None:  # noqa: FBT001
+    """List the runs of an output folder."""
+    from twofold.app.batch import list_runs  # noqa: PLC0415 - heavy
+
+    runs = list_runs(output)
+    if as_json:
+        print_json([summary(status) for status in runs])
+        return
+    if not runs:
+        talk.print(f"no runs in {output}")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "state", "model", "started", "rows", "quarantined"):
+        table.add_column(title)
+    for status in runs:
+        started = status.started_at.strftime("%Y-%m-%d %H:%M:%S")
+        rows = f"{status.rows_done:,}"
+        quarantined = f"{status.rows_quarantined:,}"
+        table.add_row(status.run_id, str(status.phase), status.model, started, rows, quarantined)
+    data.print(table)
+
+
+@batch.command()
+@click.argument("run_id")
+@output_option
+@json_option
+@command
+def status(run_id: str, output: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Show one run: how far it is, or its manifest."""
+    from twofold.app.batch import run_status  # noqa: PLC0415 - heavy
+
+    found = run_status(output, run_id)
+    if as_json:
+        print_json(summary(found))
+        return
+    total = "" if found.rows_total is None else f" of {found.rows_total:,}"
+    data.print(f"[bold]{found.run_id}[/bold]  {found.phase}  {found.model}")
+    data.print(f"rows {found.rows_done:,}{total}, quarantined {found.rows_quarantined:,}")
+    data.print(f"in {found.folder}")
+
+
+def summary(status: RunStatus) -> dict[str, Any]:
+    """One run, for machines."""
+    return {
+        "run_id": status.run_id,
+        "state": str(status.phase),
+        "folder": str(status.folder),
+        "model": status.model,
+        "started_at": status.started_at,
+        "rows_done": status.rows_done,
+        "rows_total": status.rows_total,
+        "rows_quarantined": status.rows_quarantined,
+        "manifest": status.manifest,
+    }
+
+
+def _show_result(result: RunResult, *, as_json: bool) -> None:
+    manifest = result.manifest
+    if as_json:
+        print_json(
+            {
+                "state": str(result.state),
+                "folder": str(result.folder),
+                "elapsed_s": result.elapsed_s,
+                "rows_resumed": result.rows_resumed,
+                "manifest": msgspec.to_builtins(manifest),
+            }
+        )
+        return
+    resumed = f", {result.rows_resumed:,} of them by earlier attempts" if result.rows_resumed else ""
+    talk.print(
+        f"{result.state}: {manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted"
+        f"{resumed}, {manifest.rows_quarantined:,} quarantined, in {result.elapsed_s:.1f} s"
+    )
+    click.echo(str(result.folder))
+
+
+class _Rate(ProgressColumn):
+    """Rows a second, and rows set aside if there are any."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.fields.get("rows_per_s") or 0.0
+        quarantined = task.fields.get("rows_quarantined") or 0
+        text = f"{task.completed:,.0f} rows  {rate:,.0f} rows/s"
+        return Text(text + (f"  {quarantined:,} quarantined" if quarantined else ""))
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[RunProgress], None]]:
+    """Show a run's progress on a terminal; elsewhere nothing is drawn."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=talk,
+        disable=not talk.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+
+        def show(progress: RunProgress) -> None:
+            bar.update(
+                task,
+                total=progress.rows_total,
+                completed=progress.rows_done,
+                rows_per_s=progress.rows_per_s,
+                rows_quarantined=progress.rows_quarantined,
+            )
+
+        yield show

@@ -1,0 +1,57 @@
+"""The command `twofold`: its groups of commands, each imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from twofold import __version__
+
+GROUPS = {
+    "Models": {
+        "pack": "twofold.cli.models",
+        "models": "twofold.cli.models",
+        "alias": "twofold.cli.models",
+        "predict": "twofold.cli.models",
+        "verify": "twofold.cli.models",
+    },
+    "Two speeds": {"batch": "twofold.cli.batch", "serve": "twofold.cli.serve"},
+    "First steps": {"demo": "twofold.cli.demo"},
+}
+HOMES = {name: module for group in GROUPS.values() for name, module in group.items()}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All commands, in the order of `GROUPS`."""
+        return list(HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in HOMES:
+            return None
+        return getattr(importlib.import_module(HOMES[cmd_name]), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the commands by group."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                rows = [
+                    (name, command.get_short_help_str(70))
+                    for name in names
+                    if (command := self.get_command(ctx, name))
+                ]
+                formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="twofold")
+def main() -> None:
+    """One model, two speeds: pack a model once, predict in batch and in real time.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 error budget exceeded, 4 commit unknown,
+    5 another holds the lease.
+    """

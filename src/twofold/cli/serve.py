@@ -1,0 +1,46 @@
+"""`twofold serve`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from twofold.cli.common import (
+    command,
+    flags_of,
+    json_option,
+    print_json,
+    registry_option,
+    settings_flags,
+    settings_from,
+    talk,
+)
+from twofold.serving.settings import ServeSettings
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@settings_flags("serve", ServeSettings)
+@registry_option
+@json_option
+@command
+def serve(models: tuple[str, ...], registry: str | None, as_json: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Serve models over HTTP: one row in, one prediction out.
+
+    MODEL is NAME, NAME@VERSION or NAME:ALIAS.
+    """
+    from twofold.app.serve import serve as run_server  # noqa: PLC0415 - only this command needs it
+
+    settings = settings_from({"registry": registry, **flags_of("serve", ServeSettings, flags)})
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json({"url": url, "models": list(models)})
+            sys.stdout.flush()
+        else:
+            talk.print(f"serving {', '.join(models)} at [bold]{url}[/bold]  (Ctrl-C stops)")
+            talk.print(f"try {url}/docs", highlight=False)
+
+    sys.exit(run_server(models, registry=settings.registry, settings=settings.serve, ready=ready))

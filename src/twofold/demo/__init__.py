@@ -1,0 +1,1 @@
+"""The demo: real telecom customers through both speeds, told as it goes."""

@@ -1,0 +1,96 @@
+"""The errors of twofold, grouped by who can fix them.
+
+TwofoldError
+├── DeclarationError     the model's author: the declaration contradicts itself
+├── ConfigError          the operator: a setting is missing or out of range (all of them, at once)
+├── InvalidInput         the caller: the rows don't fit the signature
+│   └── UnknownModel     the caller: no such model, version or alias
+├── Refused              nobody: no work was done, a retry is safe
+│   └── Draining         the server is stopping; another one will answer
+├── DeadlineExceeded     nobody: the answer would have come too late
+├── PredictionFailed     the model's author: predict raised, or broke its own signature
+├── BudgetExceeded       the caller's data: more rows were quarantined than the run allows
+├── LeaseHeld            nobody: another process works on this run
+└── CommitUnknown        the operator: look at the output before any retry
+
+A message reads `where: expected X, got Y. Fix.`, in the reader's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class TwofoldError(Exception):
+    """Base of every error that twofold raises on purpose."""
+
+
+class DeclarationError(TwofoldError):
+    """The model, its sample or the options it was packed with contradict each other."""
+
+
+class ConfigError(TwofoldError):
+    """Settings or the installation are wrong; `problems` lists every one found."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        """Keep every problem so that an operator can mend them in one go."""
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
+
+
+class InvalidInput(TwofoldError):
+    """The rows given don't fit the signature, or one was given where many were expected.
+
+    Attributes:
+        field: The signature's field at fault, if one is.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        """Name the field at fault, where one is."""
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownModel(InvalidInput):
+    """No model, version or alias of that name is in the registry."""
+
+
+class Refused(TwofoldError):
+    """No work was done; a retry is safe."""
+
+
+class Draining(Refused):
+    """The server finishes what it has and takes no more."""
+
+
+class DeadlineExceeded(TwofoldError):
+    """The answer would have come after the caller's deadline."""
+
+
+class PredictionFailed(TwofoldError):
+    """The model raised, or what it returned breaks its own signature."""
+
+
+class BudgetExceeded(TwofoldError):
+    """A run set aside more rows than it may; nothing was committed."""
+
+
+class LeaseHeld(TwofoldError):
+    """Another process is working on this run."""
+
+
+class CommitUnknown(TwofoldError):
+    """Whether the run was committed can't be told; look at the output before any retry."""
+
+
+def problem(where: str, expected: str, got: str, fix: str) -> str:
+    """Render the one message form: `where: expected X, got Y. Fix.`."""
+    return f"{where}: expected {expected}, got {got}. {fix}"
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> ConfigError:
+    """Say which extra brings a package that isn't installed."""
+    return ConfigError(
+        f"{purpose} needs {package}, which is not installed. "
+        f"Install twofold[{extra}]: pip install 'twofold[{extra}]'."
+    )

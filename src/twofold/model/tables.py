@@ -1,0 +1,155 @@
+"""Containers of many rows, and files of them, as Arrow tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from twofold.errors import DeclarationError, InvalidInput, problem
+from twofold.model import arrow
+
+MAX_SAMPLE_ROWS = 100_000
+"""Rows of a sample file that are read; more add time to a pack and nothing to its proof."""
+
+
+def is_table(data: Any) -> bool:
+    """Whether this is a table of named columns: Arrow, pandas, polars, or alike."""
+    return isinstance(data, (pa.Table, pa.RecordBatch)) or (
+        hasattr(data, "columns") and hasattr(data, "__arrow_c_stream__")
+    )
+
+
+def table_of(data: Any) -> pa.Table:
+    """Give a table of named columns as an Arrow table; a pandas index is left out.
+
+    Raises:
+        InvalidInput: It isn't such a table.
+    """
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if type(data).__module__.partition(".")[0] == "pandas":
+        return pa.Table.from_pandas(data, preserve_index=False)
+    if is_table(data):
+        return pa.table(data)
+    raise InvalidInput(
+        problem(
+            "data",
+            "a table (pyarrow, pandas or polars) or a list of rows",
+            f"one {type(data).__name__}",
+            "Pass a table, or a list of dicts.",
+        )
+    )
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """Give a whole table as one record batch."""
+    columns = [arrow.one_chunk(column) for column in table.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=table.schema)
+
+
+def sample_table(sample: Any) -> pa.Table:
+    """Read a sample: a Parquet, CSV or Arrow file, a table, or a list of dicts.
+
+    Raises:
+        DeclarationError: The file can't be read or has no rows.
+    """
+    if isinstance(sample, (str, Path)):
+        table = _read_file(Path(sample))
+        where = str(sample)
+    elif isinstance(sample, np.ndarray) and sample.ndim == 2:
+        names = [f"x{index}" for index in range(sample.shape[1])]
+        columns = [arrow.from_numbers(np.ascontiguousarray(column)) for column in sample.T]
+        table, where = pa.Table.from_arrays(columns, names=names), "sample"
+    elif isinstance(sample, Sequence) and all(isinstance(row, Mapping) for row in sample):
+        table, where = pa.Table.from_pylist([dict(row) for row in sample]), "sample"
+    else:
+        table, where = table_of(sample), "sample"
+    if not table.num_rows or not table.num_columns:
+        raise DeclarationError(
+            problem(where, "at least one row", "none", "Give rows like those to be predicted.")
+        )
+    return table.slice(0, MAX_SAMPLE_ROWS)
+
+
+def _read_file(path: Path) -> pa.Table:
+    readers = {
+        ".parquet": _read_parquet,
+        ".csv": _read_csv,
+        ".arrow": _read_arrow,
+        ".feather": _read_arrow,
+        ".ipc": _read_arrow,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DeclarationError(
+            problem(
+                str(path),
+                "a .parquet, .csv or .arrow file",
+                f"the suffix {path.suffix!r}",
+                "Convert the sample to one of these.",
+            )
+        )
+    if not path.is_file():
+        raise DeclarationError(
+            problem(str(path), "a file", "nothing there", "Mend the path of the sample.")
+        )
+    try:
+        return reader(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DeclarationError(
+            problem(str(path), f"a readable {path.suffix} file", str(error), "Write it again.")
+        ) from error
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - 30 ms that serving never needs
+
+    with pq.ParquetFile(path) as file:
+        batches: list[pa.RecordBatch] = []
+        rows = 0
+        for batch in file.iter_batches(batch_size=MAX_SAMPLE_ROWS):
+            batches.append(batch)
+            rows += batch.num_rows
+            if rows >= MAX_SAMPLE_ROWS:
+                break
+        return pa.Table.from_batches(batches, file.schema_arrow)
+
+
+def _read_csv(path: Path) -> pa.Table:
+    import pyarrow.csv as pcsv  # noqa: PLC0415 - as above
+
+    options = pcsv.ConvertOptions(
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        true_values=["true", "True", "TRUE"],
+        false_values=["false", "False", "FALSE"],
+    )
+    return pcsv.read_csv(path, convert_options=options)
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        try:
+            return pa.ipc.open_file(source).read_all()
+        except pa.ArrowInvalid:
+            source.seek(0)
+            return pa.ipc.open_stream(source).read_all()
+
+
+def pandas_categoricals(schema: pa.Schema) -> set[str]:
+    """The columns that pandas wrote as categoricals."""
+    names = {field.name for field in schema if pa.types.is_dictionary(field.type)}
+    described = (schema.metadata or {}).get(b"pandas")
+    if described:
+        for column in json.loads(described).get("columns", []):
+            if column.get("pandas_type") == "categorical":
+                names.add(column.get("name"))
+    return names

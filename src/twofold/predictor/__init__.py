@@ -1,0 +1,1 @@
+"""The one door: every prediction, at either speed, is made in here."""

@@ -1,0 +1,96 @@
+"""Parity: are two runtimes' predictions of the same rows equal, and if not, by how much."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twofold.model.signature import Output
+
+if TYPE_CHECKING:
+    from twofold.predictor.runtime import Column
+
+TOLERANCE = 1e-5
+"""Default largest difference from the original, relative to `max(1, |original|)`."""
+POSITIVE_FROM = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How predictions differ from the reference's.
+
+    Attributes:
+        exact: Equal bit for bit.
+        passed: Exact, or within tolerance without a flipped label.
+        largest: Largest absolute difference; None if the values have no distance.
+        label_flips: Rows whose label differs.
+        reason: The finding in one sentence.
+        first_row: The first row that isn't within tolerance, or has another label.
+    """
+
+    exact: bool
+    passed: bool
+    largest: float | None
+    label_flips: int
+    reason: str
+    first_row: int | None = None
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    """Whether two arrays have the same type, and equal values bit for bit."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    if one.dtype.kind in "OU":
+        return bool((one == other).all())
+    return one.tobytes() == other.tobytes()
+
+
+def compare(
+    reference: Sequence[Column], found: Sequence[Column], output: Output, *, tolerance: float
+) -> Difference:
+    """Compare predictions with the reference's.
+
+    Args:
+        reference: One array per output.
+        found: The same of the runtime in question.
+        output: What they mean; decides what a label is.
+        tolerance: Largest difference admitted, relative to `max(1, |reference|)`; labels must
+            be equal in any case.
+    """
+    rows = len(reference[0])
+    if all(same_bits(a, b) for a, b in zip(reference, found, strict=True)):
+        return Difference(True, True, 0.0, 0, f"bit-equal on {rows} rows")
+    flips = _labels(reference, output) != _labels(found, output)
+    if reference[0].dtype.kind not in "fi":
+        return _unequal(flips, None, "labels")
+    wanted = np.stack(reference).astype(np.float64)
+    distance = np.abs(wanted - np.stack(found).astype(np.float64))
+    largest = float(distance.max())
+    beyond = (distance > tolerance * np.maximum(1.0, np.abs(wanted))).any(axis=0)
+    if output.type == "int64" or output.kind == "label":
+        beyond = (distance != 0).any(axis=0)
+    if flips.any() or beyond.any():
+        return _unequal(flips | beyond, largest, f"predictions, by up to {largest:.3g}", flips)
+    reason = f"within {tolerance:g} on {rows} rows (largest {largest:.2g}), no label flipped"
+    return Difference(False, True, largest, 0, reason)
+
+
+def _unequal(bad: Any, largest: float | None, what: str, flips: Any = None) -> Difference:
+    flipped = int((bad if flips is None else flips).sum())
+    count, rows = int(bad.sum()), len(bad)
+    reason = f"{count} of {rows} rows have other {what}; {flipped} labels flipped"
+    return Difference(False, False, largest, flipped, reason, int(np.flatnonzero(bad)[0]))
+
+
+def _labels(columns: Sequence[Column], output: Output) -> Any:
+    """The label each row's predictions stand for; all alike where there is none."""
+    if output.kind == "probability":
+        if len(columns) == 1:
+            return columns[0] > POSITIVE_FROM
+        return np.stack(columns).argmax(axis=0)
+    if output.kind == "label" or columns[0].dtype.kind not in "f":
+        return columns[0]
+    return np.zeros(len(columns[0]), np.bool_)

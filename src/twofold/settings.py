@@ -1,0 +1,203 @@
+"""How a setting is declared, once, and read from file, environment and flags.
+
+A floor declares its settings as a frozen dataclass whose fields are made by `setting`. File,
+environment variables, command-line flags and the reference page all derive from that one
+declaration. Later sources win: `twofold.toml`, then `TWOFOLD_*`, then flags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from twofold.errors import ConfigError
+
+T = TypeVar("T")
+TRUE_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def setting(
+    default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """Declare one setting: its default, what it means, and its bounds (inclusive)."""
+    return dataclasses.field(
+        default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """One setting as declared: what the readers and the reference page need to know of it."""
+
+    section: str
+    name: str
+    type: type
+    default: Any
+    doc: str
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def path(self) -> str:
+        """Where it stands in twofold.toml, dotted."""
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that sets it."""
+        return "TWOFOLD_" + self.path.upper().replace(".", "_")
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag that sets it."""
+        return "--" + self.name.replace("_", "-")
+
+
+def declared_in(cls: type, section: str = "") -> list[Declared]:
+    """List the settings a dataclass declares, in order."""
+    types = get_type_hints(cls)
+    found: list[Declared] = []
+    for field in dataclasses.fields(cls):
+        if "doc" in field.metadata:
+            found.append(
+                Declared(
+                    section=section,
+                    name=field.name,
+                    type=types[field.name],
+                    default=field.default,
+                    doc=field.metadata["doc"],
+                    minimum=field.metadata["minimum"],
+                    maximum=field.metadata["maximum"],
+                )
+            )
+    return found
+
+
+def read_settings(
+    sections: Mapping[str, type],
+    *,
+    file: Mapping[str, Any],
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    file_name: str = "twofold.toml",
+) -> dict[str, Any]:
+    """Read every section from file, environment and flags; later sources win.
+
+    Args:
+        sections: Section name ("" for the top level) to the dataclass that declares it.
+        file: The parsed settings file.
+        environment: Environment variables; those not starting with `TWOFOLD_` are ignored.
+        flags: Dotted setting path to value; None means "not given".
+        file_name: How messages call the file.
+
+    Returns:
+        One instance of its dataclass for each section.
+
+    Raises:
+        ConfigError: Any value is unknown, of the wrong type or out of range. All problems of
+            all sources are reported at once.
+    """
+    known = [d for section, cls in sections.items() for d in declared_in(cls, section)]
+    problems = _unknown_names(known, sections, file, environment, file_name)
+    result: dict[str, Any] = {}
+    for section, cls in sections.items():
+        values: dict[str, Any] = {}
+        for item in declared_in(cls, section):
+            for where, raw in _sources(item, file, environment, flags, file_name):
+                try:
+                    values[item.name] = coerce(item, raw)
+                except ValueError as error:
+                    problems.append(f"{where}: {error}")
+        if not problems:
+            result[section] = cls(**values)
+    if problems:
+        raise ConfigError("\n".join(problems), problems)
+    return result
+
+
+def coerce(item: Declared, raw: Any) -> Any:
+    """Turn a raw value (TOML, text or flag) into the declared type, within its bounds.
+
+    Raises:
+        ValueError: With `expected X, got Y. Fix.` as its text.
+    """
+    value = _typed(item, raw)
+    low, high = item.minimum, item.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        span = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ValueError(f"expected {span}, got {value}. {item.doc}")
+    return value
+
+
+def _typed(item: Declared, raw: Any) -> Any:
+    wanted = item.type
+    if wanted is bool:
+        value = TRUE_WORDS.get(raw.lower()) if isinstance(raw, str) else raw
+        if isinstance(value, bool):
+            return value
+    elif wanted in (int, float):
+        if isinstance(raw, str):
+            try:
+                return wanted(raw)
+            except ValueError:
+                pass
+        elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            if wanted is float or int(raw) == raw:
+                return wanted(raw)
+    elif isinstance(raw, str):
+        return raw
+    raise ValueError(f"expected {_word(wanted)}, got {raw!r}. {item.doc}")
+
+
+def _word(wanted: type) -> str:
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    return words.get(wanted, "text")
+
+
+def _sources(
+    item: Declared,
+    file: Mapping[str, Any],
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    file_name: str,
+) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    table: Any = file.get(item.section, {}) if item.section else file
+    if isinstance(table, dict) and item.name in table:
+        found.append((f"{file_name}: {item.path}", table[item.name]))
+    if item.environment in environment:
+        found.append((item.environment, environment[item.environment]))
+    if flags.get(item.path) is not None:
+        found.append((item.flag, flags[item.path]))
+    return found
+
+
+def _unknown_names(
+    known: list[Declared],
+    sections: Mapping[str, type],
+    file: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file_name: str,
+) -> list[str]:
+    paths = {item.path for item in known}
+    variables = {item.environment for item in known}
+    problems: list[str] = []
+    for key, value in file.items():
+        if key in sections and isinstance(value, dict):
+            names = [f"{key}.{name}" for name in value]
+        else:
+            names = [key]
+        problems += [
+            f"{file_name}: {name}: expected one of {', '.join(sorted(paths))}, got an unknown "
+            f"setting. Remove it or mend its spelling."
+            for name in names
+            if name not in paths
+        ]
+    problems += [
+        f"{name}: expected a known setting, got an unknown one. Unset it or mend its spelling; "
+        f"known are {', '.join(sorted(variables))}."
+        for name in environment
+        if name.startswith("TWOFOLD_") and name not in variables
+    ]
+    return problems
