@@ -71,15 +71,21 @@ def resume_run(
         settings: How; the partition size stays the run's own.
         watch: What looks on.
 
+    Returns:
+        The committed run; if it was committed before, nothing is loaded or written.
+
     Raises:
-        InvalidInput: There is no such run, or it is committed.
+        InvalidInput: There is no such run.
         TwofoldError: See `run_batch`.
     """
     status = run_status(output, run_id)
+    if status.manifest is not None:
+        rows = status.manifest.rows_in
+        return RunResult(RunState.ALREADY_COMMITTED, status.folder, status.manifest, rows, 0.0)
     started = read_ledger(staging_folder(output, run_id)).started
-    if status.phase is Phase.COMMITTED or started is None:
-        fix = f"Its output lies in {status.folder}."
-        raise InvalidInput(problem(run_id, "an interrupted run", "a committed one", fix))
+    if started is None:
+        fix = "Start it again with `twofold batch run`."
+        raise InvalidInput(problem(run_id, "an interrupted run", "one deleted meanwhile", fix))
     identity = started.identity
     request = RunRequest(
         model=identity.model,

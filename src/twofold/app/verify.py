@@ -78,6 +78,7 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
     rows = one_batch(table.select(names).take(arrow.from_numbers(spread)))
     checked = check_columns(record.signature, rows)
     columns = checked.columns
+    numbers = spread if checked.valid is None else spread[checked.valid]
     if not columns.num_rows:
         raise InvalidInput(f"{path}: {checked.problems[0].field}: {checked.problems[0].reason}")
     artifact = record.artifacts["original"]
@@ -103,10 +104,8 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
     for index, row in enumerate(columns.to_pylist()):
         one = predictor.real_time_door.values(check_row(record.signature, row))
         many = [column[index : index + 1] for column in batch]
-        if not all(
-            same_bits(np.array([a], b.dtype), b) for a, b in zip(one, many, strict=True)
-        ):
-            differing.append(f"row {spread[index]}: {one} in real time, {many} in batch")
+        if not all(same_bits(np.array([a], b.dtype), b) for a, b in zip(one, many, strict=True)):
+            differing.append(f"row {numbers[index]}: {one} in real time, {many} in batch")
     return Report(
         model=f"{record.name}@{record.version}",
         rows=columns.num_rows,

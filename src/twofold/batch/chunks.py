@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import pyarrow as pa
 
@@ -67,7 +67,7 @@ def drop_rows(source: Iterable[Rows], count: int) -> Iterator[Rows]:
         count = 0
 
 
-def cut(source: Iterable[Rows], plan: Plan, *, first_row: int) -> Iterator[Chunk]:
+def cut(source: Iterable[Rows], plan: Plan, *, first_row: int) -> Generator[Chunk]:
     """Regroup rows, however they come, into the batches of the plan.
 
     Args:

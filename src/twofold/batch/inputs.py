@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -123,7 +123,7 @@ def open_input(text: str) -> Input:
 
 def read_chunks(
     source: Input, columns: Sequence[str], plan: Plan, *, first_row: int
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """Read the named columns, from a row on, in the batches of the plan.
 
     Raises:
@@ -218,9 +218,7 @@ def _open(path: Path, known: Format) -> OpenFile:
     return OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns)
 
 
-def _rows(
-    source: Input, columns: Sequence[str], batch_rows: int, first_row: int
-) -> Iterator[Rows]:
+def _rows(source: Input, columns: Sequence[str], batch_rows: int, first_row: int) -> Iterator[Rows]:
     skip = first_row
     for file in source.files:
         if file.rows is not None and skip >= file.rows:
@@ -229,9 +227,7 @@ def _rows(
         # Without a count, whether the first row lies in this file shows only in reading it.
         start = skip if file.rows is not None else 0
         skip -= start
-        read = source.format.reader.read(
-            file.path, columns, first_row=start, batch_rows=batch_rows
-        )
+        read = source.format.reader.read(file.path, columns, first_row=start, batch_rows=batch_rows)
         try:
             for rows in read:
                 total = rows.columns.num_rows
@@ -256,7 +252,7 @@ def _described(file: OpenFile, known: Format) -> InputFile:
     except OSError as error:
         raise _unreadable(file.path, known, error) from error
     return InputFile(
-        path=str(file.path),
+        path=str(file.path.absolute()),
         bytes=file.bytes,
         rows=file.rows,
         sha256=digest.hexdigest(),
@@ -265,6 +261,6 @@ def _described(file: OpenFile, known: Format) -> InputFile:
 
 
 def _unreadable(path: Path, known: Format, error: Exception) -> InvalidInput:
-    got = " ".join(str(error).split())[:300] or type(error).__name__
+    got = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
     fix = "Write the file again, or leave it out."
     return InvalidInput(problem(str(path), f"a readable {known.name} file", got, fix))

@@ -87,8 +87,8 @@ def lay_out(
             kept column in another type than the first file; or a column to copy has the name of
             one the run writes.
     """
-    copied = list(dict.fromkeys([*([key] if key else []), *keep]))
-    flags = {name: "--keep" for name in keep} | ({key: "--key"} if key else {})
+    flags = ({key: "--key"} if key else {}) | {name: "--keep" for name in keep if name != key}
+    copied = list(flags)
     for name in copied:
         if name in (*output.names, *CONSTANTS):
             fix = "Rename that column of the input."

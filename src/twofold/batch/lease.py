@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from twofold.errors import LeaseHeld, problem
@@ -18,7 +18,7 @@ RETRY_S = 0.02
 
 
 @contextlib.contextmanager
-def hold_lease(folder: Path, run_id: str) -> Iterator[None]:
+def hold_lease(folder: Path, run_id: str) -> Generator[None]:
     """Keep other processes off a run; the lease ends with the process, however that ends.
 
     Raises:
@@ -31,9 +31,7 @@ def hold_lease(folder: Path, run_id: str) -> Iterator[None]:
                 break
             if attempt == ATTEMPTS - 1:
                 fix = "Wait for it, or stop it; then run the same command again."
-                raise LeaseHeld(
-                    problem(run_id, "no other process on this run", "one at work", fix)
-                )
+                raise LeaseHeld(problem(run_id, "no other process on this run", "one at work", fix))
             time.sleep(RETRY_S)
         yield
     finally:

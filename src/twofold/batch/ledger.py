@@ -46,7 +46,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
         format: Version of this layout.
         identity: What the run is.
         registry: Where its model was loaded from.
-        input: The input as given.
+        input: The input that was given, made absolute.
         started_at: When the run started; also the instant beside every prediction.
         rows_total: Rows of the input, if known before reading.
     """

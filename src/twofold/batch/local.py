@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from twofold.batch.chunks import Chunk
@@ -24,7 +24,7 @@ def predict_in_order(
     *,
     workers: int,
     max_waiting: int,
-) -> Iterator[Predicted]:
+) -> Generator[Predicted]:
     """Predict batches while the next ones are read and the last ones written.
 
     Args:

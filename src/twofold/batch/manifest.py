@@ -32,7 +32,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of the input, and what binds its content.
 
     Attributes:
-        path: As opened.
+        path: Absolute.
         bytes: Its length.
         rows: Its rows, if known before reading.
         sha256: Digest of its whole content; or, if `modified_ns` is given, of its first and last
@@ -52,7 +52,7 @@ class InputEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The input of a run.
 
     Attributes:
-        given: The path, folder or glob as it was given.
+        given: The path, folder or glob that was given, made absolute.
         format: `parquet`, `csv` or `arrow`.
         fingerprint: Binds the content of the files and their order.
         files: In the order of the rows.

@@ -16,7 +16,6 @@ from twofold.model.columns import check_columns
 from twofold.predictor.split import predict_apart
 
 if TYPE_CHECKING:
-    from twofold.model.arrow import Numbers
     from twofold.predictor.door import Predictor
 
 
@@ -88,9 +87,7 @@ def _joined(
     return pa.RecordBatch.from_arrays([*passed.columns, *columns], schema=schema)
 
 
-def _set_aside(
-    chunk: Chunk, key: str | None, faults: dict[int, tuple[str, str]]
-) -> list[SetAside]:
+def _set_aside(chunk: Chunk, key: str | None, faults: dict[int, tuple[str, str]]) -> list[SetAside]:
     if not faults:
         return []
     rows = sorted(faults)

@@ -1,4 +1,7 @@
-"""The quarantine: rows set aside with a reason, and how many of them a run may have."""
+"""The quarantine: rows set aside with a reason, and how many of them a run may have.
+
+A run's quarantine file is there only if a row was set aside.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +65,7 @@ class Budget:
             return f"at most {self.max_rows} rows set aside (max_quarantined_rows)"
         if rows_total is not None and quarantined > self.max_ratio * rows_total:
             return (
-                f"at most {self.max_ratio:g} of {rows_total} rows set aside "
-                "(max_quarantined_ratio)"
+                f"at most {self.max_ratio:g} of {rows_total} rows set aside (max_quarantined_ratio)"
             )
         return None
 

@@ -26,9 +26,7 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
         return schema, sum(reader.get_batch(index).num_rows for index in batches)
 
 
-def read(
-    path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int
-) -> Iterator[Rows]:
+def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int) -> Iterator[Rows]:
     """Read the named columns from a row on, `batch_rows` at most at a time.
 
     The file is mapped, so that a record batch of any size costs only the pages being read.
@@ -40,9 +38,7 @@ def read(
                 yield Rows(rows.columns.slice(start, batch_rows))
 
 
-def _batches(
-    path: Path, source: pa.NativeFile, columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, source: pa.NativeFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     schema, _ = describe(path)
     wanted = sorted(schema.get_field_index(name) for name in columns)
     options = ipc.IpcReadOptions(included_fields=wanted)

@@ -44,24 +44,26 @@ class _Ragged:
 
 def describe(path: Path) -> tuple[pa.Schema, int | None]:
     """Give a file's columns; how many rows there are shows only in reading, unless none."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         lines = (line for line in csv.reader(file) if line)
         try:
             names = next(lines, None)
         except csv.Error as error:
-            raise pa.ArrowInvalid(f"the header line can't be read: {error}") from error
+            raise pa.ArrowInvalid(f"a header line that can't be read: {error}") from error
         if names is None:
-            raise pa.ArrowInvalid("there is no header line")
+            raise pa.ArrowInvalid("no header line")
+        try:
+            "".join(names).encode()
+        except UnicodeEncodeError as error:
+            raise pa.ArrowInvalid("a header line that isn't UTF-8") from error
         schema = pa.schema([(name, pa.string()) for name in names])
         try:
             return schema, 0 if next(lines, None) is None else None
-        except (csv.Error, UnicodeDecodeError):
+        except csv.Error:
             return schema, None
 
 
-def read(
-    path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int
-) -> Iterator[Rows]:
+def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int) -> Iterator[Rows]:
     """Read the named columns from a row on; the rows before it are parsed and dropped."""
     if describe(path)[1] == 0:
         return

@@ -20,9 +20,7 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
         return file.schema_arrow, file.metadata.num_rows
 
 
-def read(
-    path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int
-) -> Iterator[Rows]:
+def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int) -> Iterator[Rows]:
     """Read the named columns from a row on; row groups that lie before it are not touched."""
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
         groups = file.metadata.num_row_groups

@@ -23,8 +23,8 @@ from twofold.batch.inputs import (
     read_chunks,
 )
 from twofold.batch.layout import Layout, Stamp, lay_out
-from twofold.batch.ledger import Finished, Identity, Started, changes
 from twofold.batch.lease import hold_lease
+from twofold.batch.ledger import Finished, Identity, Started, changes
 from twofold.batch.local import cores, predict_in_order
 from twofold.batch.manifest import (
     Column,
@@ -286,9 +286,7 @@ class _Attempt:
         if rows_total is not None and self._rows_done != rows_total:
             fix = "Write the file again."
             raise InvalidInput(
-                problem(
-                    self._job.source.text, f"{rows_total} rows", str(self._rows_done), fix
-                )
+                problem(self._job.source.text, f"{rows_total} rows", str(self._rows_done), fix)
             )
 
     def _report(self) -> None:
@@ -308,7 +306,7 @@ class _Attempt:
         job, identity = self._job, started.identity
         predictor, source = job.predictor, job.source
         given = InputEntry(
-            given=source.text,
+            given=started.input,
             format=source.format.name,
             fingerprint=identity.input_fingerprint,
             files=job.files,
@@ -333,7 +331,5 @@ class _Attempt:
             ),
             files=tuple(entry.part for entry in self._finished),
             quarantine=self._stage.merge_quarantine(self._finished),
-            settings=Settings(
-                partition_rows=identity.partition_rows, compression=COMPRESSION
-            ),
+            settings=Settings(partition_rows=identity.partition_rows, compression=COMPRESSION),
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -174,7 +174,7 @@ class Stage:
         self._step(Step.COMMIT)
         try:
             # The commit point: before it no reader sees the run, after it every reader does.
-            os.rename(self._parts, self.target)
+            self._parts.rename(self.target)
         except OSError as error:
             if (self.target / MANIFEST_FILE).exists():
                 raise self._unknown(error) from error
@@ -189,7 +189,7 @@ class Stage:
         self._quarantine.rmdir()
 
     @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
+    def _disk(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
@@ -248,11 +248,9 @@ class Stage:
             fix = "Check the disk; then run the same command again."
             raise TwofoldError(problem(str(path), f"{rows} rows on disk", str(found), fix))
         self._step(Step.RENAME)
-        os.replace(draft, path)
+        draft.replace(path)
         _sync(path.parent)
-        return FileEntry(
-            name=path.name, rows=rows, bytes=path.stat().st_size, sha256=digest
-        )
+        return FileEntry(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=digest)
 
 
 def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -216,7 +216,7 @@ def _convert(field: Field, column: pa.Array, *, from_text: bool) -> Converted:
     if field.type == "tensor":
         return _tensors(field, column)
     if from_text and _is_text(kind):
-        return _parsed(field, pc.utf8_trim_whitespace(column))
+        return _parsed(field, column)
     if field.type == "bool":
         return (column, _none(column)) if pa.types.is_boolean(kind) else _refused(field, column)
     if field.type == "int64":
@@ -357,30 +357,43 @@ def _tensors(field: Field, column: pa.Array) -> Converted:
 
 
 def _parsed(field: Field, text: pa.Array) -> Converted:
-    """Parse trimmed text of a CSV column into bool, int64, float32 or float64."""
-    lower = pc.utf8_lower(text)
-    nulls = arrow.null_mask(text)
+    """Parse the text of a CSV column into bool, int64, float32 or float64."""
     if field.type == "bool":
-        yes = _is(lower, "true")
-        return arrow.from_numbers(yes, nulls), ~(yes | _is(lower, "false") | nulls)
-    missing = _is(lower, NAN_TEXT) & ~nulls
-    nulls = nulls | missing
+        text = pc.utf8_lower(pc.utf8_trim_whitespace(text))
+        nulls, yes = arrow.null_mask(text), _is(text, "true")
+        return arrow.from_numbers(yes, nulls), ~(yes | _is(text, "false") | nulls)
+    try:
+        # Most columns parse at once; the cast also reads hexadecimal, which isn't admitted.
+        if not arrow.bits(pc.match_substring(text, "x", ignore_case=True)).any():
+            kind = pa.int64() if field.type == "int64" else pa.float64()
+            column = text.cast(kind)
+            return (_integers if field.type == "int64" else _floats)(field, column)
+    except pa.ArrowInvalid:
+        pass
+    return _parsed_with_care(field, pc.utf8_trim_whitespace(text))
+
+
+def _parsed_with_care(field: Field, text: pa.Array) -> Converted:
+    """Parse a column in which some text is no plain number, and say which."""
+    nulls = arrow.null_mask(text)
+    nulls = nulls | _is(pc.utf8_lower(text), NAN_TEXT)
     numeric = arrow.bits(pc.match_substring_regex(text, NUMBER_TEXT)) & ~nulls
     bad = ~numeric & ~nulls
-    parsed = pc.if_else(arrow.from_numbers(numeric), text, pa.scalar(None, pa.string()))
+    # A leading plus is fine to a reader and unknown to the cast.
+    numbers = pc.replace_substring_regex(_only(text, numeric), r"^\+", "")
     if field.type == "int64":
-        plain = arrow.bits(pc.match_substring_regex(text, INTEGER_TEXT)) & ~nulls
-        exact = pc.if_else(arrow.from_numbers(plain), text, pa.scalar(None, pa.string()))
-        rest = pc.if_else(arrow.from_numbers(plain), pa.scalar(None, pa.string()), parsed)
-        floats, also = _integers(field, rest.cast(pa.float64()))
-        # A leading plus is fine to a reader and unknown to the cast.
-        whole = pc.replace_substring_regex(exact, r"^\+", "").cast(pa.int64())
-        return pc.coalesce(whole, floats), bad | also
-    column, also = _floats(field, pc.replace_substring_regex(parsed, r"^\+", "").cast(pa.float64()))
+        plain = arrow.bits(pc.match_substring_regex(text, INTEGER_TEXT)) & numeric
+        floats, also = _integers(field, _only(numbers, ~plain).cast(pa.float64()))
+        return pc.coalesce(_only(numbers, plain).cast(pa.int64()), floats), bad | also
+    column, also = _floats(field, numbers.cast(pa.float64()))
     return column, bad | also
 
 
-def _is(text: pa.Array, word: str) -> Mask:
-    equal = pc.equal(text, pa.scalar(word, text.type))
-    return arrow.bits(equal) & ~arrow.null_mask(text)
+def _only(text: pa.Array, keep: Mask) -> pa.Array:
+    """The text where the flag is set, elsewhere null."""
+    return pc.if_else(arrow.from_numbers(keep), text, pa.nulls(len(text), text.type))
 
+
+def _is(text: pa.Array, word: str) -> Mask:
+    same = pc.is_in(text, value_set=arrow.from_strings([word]).cast(text.type))
+    return arrow.bits(same) & ~arrow.null_mask(text)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import msgspec
+import numpy as np
 import pyarrow as pa
 
-from twofold.errors import DeclarationError, problem
+from twofold.errors import DeclarationError, TwofoldError, problem
+from twofold.model import arrow
 from twofold.model.columns import check_columns
 from twofold.model.infer import Overrides, infer_signature
 from twofold.model.names import check_name
-from twofold.model.record import Artifact, ModelVersion, Parity, RuntimeName
+from twofold.model.record import Artifact, ModelVersion, Modes, Parity, RuntimeName
 from twofold.model.registry import Registry, content_digest, file_digest
-from twofold.model.signature import Output, OutputKind, Signature
+from twofold.model.signature import Output, OutputKind, OutputType, Signature
 from twofold.model.tables import one_batch, sample_table
 from twofold.packing.choose import choose
-from twofold.packing.convert import NotConvertible, to_onnx
-from twofold.packing.sources import Source, read_source
+from twofold.packing.convert import NotConvertible, write_onnx
+from twofold.packing.sources import Source, read_source, versions_of
 from twofold.packing.trial import Proof, Trial, failed, try_runtime
-from twofold.predictor.door import Door, output_columns
+from twofold.predictor.door import Door, output_columns, raised
 from twofold.predictor.edge_rows import boundary_rows, special_rows
 from twofold.predictor.load import EXPECTED
 from twofold.predictor.parity import TOLERANCE
+from twofold.predictor.runtime import Runtime
 from twofold.predictor.runtimes import open_runtime
 from twofold.predictor.split import predict_apart
 
@@ -35,8 +39,8 @@ if TYPE_CHECKING:
 MAX_PROOF_ROWS = 10_000
 MAX_BOUNDARY_BASE_ROWS = 2_000
 KEPT_SAMPLE_ROWS = 64
-ONNX_FILE = "model.onnx"
 SAMPLE_FILE = "sample.arrow"
+PROBED_ROWS = 64
 
 Say = Callable[[str], None]
 
@@ -82,12 +86,13 @@ def pack(
     Args:
         declaration: What to pack.
         registry: Where to.
-        now: The instant of packing, for the record.
+        now: The instant of packing (aware), for the record.
         say: Told each step as it begins.
 
     Raises:
         DeclarationError: The model can't be read, doesn't fit its sample, fails on every row,
             or no runtime gives equal bits at both speeds. Nothing is stored.
+        ConfigError: A library the model needs isn't installed.
     """
     check_name(declaration.name)
     say("reading the model")
@@ -97,27 +102,215 @@ def pack(
     signature = infer_signature(
         table, inputs=source.feature_names, overrides=declaration.overrides
     )
-    rows = _valid_rows(signature, table).slice(0, MAX_PROOF_ROWS)
+    rows = _valid_rows(signature, table)
     with registry.staging(declaration.name) as staged:
+        work = _Work(declaration, source, signature, staged)
+        return work.pack(rows, registry, now, say)
+
+
+def _valid_rows(signature: Signature, table: pa.Table) -> pa.RecordBatch:
+    """The rows of a sample that fit their own signature, the first `MAX_PROOF_ROWS` of them."""
+    batch = one_batch(table.select(list(signature.names)))
+    checked = check_columns(signature, batch)
+    if not checked.columns.num_rows:
+        first = checked.problems[0]
+        raise DeclarationError(f"sample.{first.field}: {first.reason}")
+    return checked.columns.slice(0, MAX_PROOF_ROWS)
+
+
+class _Work:
+    """One pack on its way: files are staged, runtimes are opened from the staged files."""
+
+    def __init__(
+        self, declaration: Declaration, source: Source, signature: Signature, staged: Path
+    ) -> None:
+        self._declaration = declaration
+        self._source = source
+        self._signature = signature
+        self._staged = staged
+        self._artifacts: dict[RuntimeName, Artifact] = {}
+
+    def pack(self, rows: pa.RecordBatch, registry: Registry, now: datetime, say: Say) -> Packed:
         say("storing the original")
-        artifacts: dict[RuntimeName, Artifact] = {
-            "original": source.write_original(staged, trust_pickle=declaration.trust_pickle)
-        }
-        output = source.describe_output(signature, rows, artifacts["original"], staged)
+        self._artifacts["original"] = self._source.write_original(
+            self._staged, self._signature, trust_pickle=self._declaration.trust_pickle
+        )
+        output = self._probe(rows)
+        # Opened from the stored file, not the live object: what is proven is what will run.
+        original = self._open("original", output)
         say("converting to ONNX")
-        reason = _convert(source, signature, output, staged, artifacts)
-        work = _Work(declaration, source, signature, output, staged, artifacts)
-        proof = _prove(work, rows, say)
-        trials = _try_all(work, proof, say)
+        reason = self._convert()
+        say("predicting the sample and its edge rows with the original")
+        proof = self._prove(original, output, rows, bounds=not reason)
+        say("proving and timing the original")
+        trials = [try_runtime("original", original, proof)]
         if reason:
             trials.append(failed("onnx", reason))
-        record = _record(work, proof, trials, now)
-        existing = registry.find(declaration.name, record.digest)
-        if existing:
+        else:
+            say("proving and timing ONNX")
+            trials.append(self._try_onnx(proof))
+        record = self._record(proof, trials, now)
+        if existing := registry.find(record.name, record.digest):
             return Packed(existing, existed=True)
+        say("storing the version")
         committed = registry.commit(
-            declaration.name,
-            staged,
-            lambda version: dataclasses_replace(record, version),
+            record.name,
+            self._staged,
+            lambda version: msgspec.structs.replace(record, version=version),
         )
         return Packed(committed, existed=False)
+
+    def _open(self, name: RuntimeName, output: Output) -> Runtime:
+        trusted = self._declaration.trust_pickle
+        artifact = self._artifacts[name]
+        return open_runtime(
+            artifact, self._staged, self._signature, output, trust_pickle=trusted
+        )
+
+    def _convert(self) -> str:
+        """Stage an ONNX form; gives the reason if there is none."""
+        try:
+            self._artifacts["onnx"] = write_onnx(self._source, self._signature, self._staged)
+        except NotConvertible as error:
+            return str(error)
+        return ""
+
+    def _probe(self, rows: pa.RecordBatch) -> Output:
+        """Learn the output's type from a few predictions."""
+        declared = self._source.output
+        first = rows.slice(0, PROBED_ROWS)
+        failure: Exception | None = None
+        for kind in self._types_to_try():
+            output = Output(
+                kind=declared.kind, type=kind, names=declared.names, classes=declared.classes
+            )
+            runtime = self._open("original", output)
+            try:
+                found = runtime.predict_columns(first)
+            except Exception as error:  # noqa: BLE001 - a model raises what it likes
+                failure = error
+                continue
+            if len(found) != len(declared.names):
+                expected = f"{len(declared.names)} outputs"
+                fix = "Pack a model of one target."
+                raise DeclarationError(problem("model", expected, str(len(found)), fix))
+            return msgspec.structs.replace(output, type=_type_of(found[0]))
+        what = failure if isinstance(failure, TwofoldError) else raised(failure or Exception())
+        raise DeclarationError(f"the model fails on the first rows of its sample: {what}")
+
+    def _types_to_try(self) -> tuple[OutputType, ...]:
+        # Libraries say their type themselves; a Python function only by what it returns.
+        if self._source.framework == "python":
+            return ("bool", "int64", "float64", "string")
+        return ("float64",)
+
+    def _prove(
+        self, original: Runtime, output: Output, rows: pa.RecordBatch, *, bounds: bool
+    ) -> Proof:
+        """Gather the rows to agree on, and what the original says of them."""
+        door = Door(original, self._signature, output)
+        edges = [special_rows(self._signature, rows)]
+        if bounds:
+            spread = np.linspace(0, rows.num_rows - 1, MAX_BOUNDARY_BASE_ROWS).astype(np.int64)
+            base = rows.take(arrow.from_numbers(np.unique(spread)))
+            edges.append(boundary_rows(self._signature, base, door.columns))
+        kept_rows, kept = _accepted(rows, door)
+        if not kept_rows.num_rows:
+            _, failures = predict_apart(rows.slice(0, 1), door.columns)
+            raise DeclarationError(f"the model fails on every row of the sample: {failures[0]}")
+        parts = [(kept_rows, kept)] + [_accepted(edge, door) for edge in edges]
+        parts = [part for part in parts if part[0].num_rows]
+        together = one_batch(pa.Table.from_batches([part for part, _ in parts]))
+        reference = [
+            np.concatenate(columns) for columns in zip(*(found for _, found in parts), strict=True)
+        ]
+        return Proof(
+            signature=self._signature,
+            output=output,
+            rows=together,
+            reference=reference,
+            sample_rows=kept_rows.num_rows,
+            tolerance=self._declaration.tolerance,
+        )
+
+    def _try_onnx(self, proof: Proof) -> Trial:
+        try:
+            runtime = self._open("onnx", proof.output)
+        except TwofoldError as error:
+            return failed("onnx", str(error))
+        # ONNX Runtime refuses a model it can't run with errors of its own.
+        except Exception as error:  # noqa: BLE001
+            return failed("onnx", f"ONNX Runtime can't load it: {str(error)[:160]}")
+        return try_runtime("onnx", runtime, proof)
+
+    def _record(self, proof: Proof, trials: list[Trial], now: datetime) -> ModelVersion:
+        choice = choose(trials)
+        used: set[RuntimeName] = {choice.modes.batch, choice.modes.real_time, "original"}
+        for name in set(self._artifacts) - used:
+            (self._staged / self._artifacts.pop(name).file).unlink()
+        record = ModelVersion(
+            name=self._declaration.name,
+            version="0",
+            digest="",
+            framework=self._source.framework,
+            libraries=versions_of(self._libraries(choice.modes)),
+            signature=self._signature,
+            output=proof.output,
+            runtimes=choice.modes,
+            rows_per_call=choice.rows_per_call,
+            artifacts=dict(self._artifacts),
+            sample=self._write_sample(proof),
+            parity=Parity(
+                sample_rows=proof.sample_rows,
+                edge_rows=proof.rows.num_rows - proof.sample_rows,
+                tolerance=proof.tolerance,
+                same_bits=True,
+                candidates=tuple(trial.candidate for trial in trials),
+            ),
+            created_at=now.isoformat(timespec="seconds"),
+            trust_pickle=self._declaration.trust_pickle,
+        )
+        return msgspec.structs.replace(record, digest=content_digest(record))
+
+    def _libraries(self, modes: Modes) -> tuple[str, ...]:
+        used = {modes.batch, modes.real_time}
+        return (*self._source.libraries, *(("onnxruntime",) if "onnx" in used else ()))
+
+    def _write_sample(self, proof: Proof) -> Artifact:
+        spread = np.unique(
+            np.linspace(0, proof.sample_rows - 1, KEPT_SAMPLE_ROWS).astype(np.int64)
+        )
+        rows = proof.rows.take(arrow.from_numbers(spread))
+        expected = output_columns(proof.output, [column[spread] for column in proof.reference])
+        names = [*rows.schema.names, *(EXPECTED + name for name in proof.output.names)]
+        batch = pa.RecordBatch.from_arrays([*rows.columns, *expected.columns], names=names)
+        path = self._staged / SAMPLE_FILE
+        with pa.ipc.new_file(path, batch.schema) as writer:
+            writer.write_batch(batch)
+        return Artifact(
+            file=path.name,
+            format="arrow",
+            sha256=file_digest(path),
+            size_bytes=path.stat().st_size,
+        )
+
+
+def _accepted(rows: pa.RecordBatch, door: Door) -> tuple[pa.RecordBatch, list[Column]]:
+    """The rows the original predicts, and its predictions; it may refuse others by raising."""
+    results, refused = predict_apart(rows, door.columns)
+    if refused:
+        accepts = np.ones(rows.num_rows, np.bool_)
+        accepts[list(refused)] = False
+        rows = arrow.filter_rows(rows, accepts)
+    if not results:
+        return rows, []
+    return rows, [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def _type_of(column: Any) -> OutputType:
+    if column.dtype.kind in "OUS":
+        return "string"
+    name = str(column.dtype)
+    if name in get_args(OutputType):
+        return name  # type: ignore[return-value]
+    return "int64" if column.dtype.kind in "iu" else "float64"

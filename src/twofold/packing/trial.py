@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ROWS_PER_CALL = (0, 256, 1)
 """Tried in this order until a row gets the same bits alone and among others."""
 SLICES = (7, 64, 1000)
-MAX_SLICED_ROWS = 4000
-MAX_ONE_BY_ONE_S = 3.0
+MAX_SLICES = 32
+MAX_ONE_BY_ONE_S = 1.5
 MIN_ONE_BY_ONE_ROWS = 32
 MAX_TIMING_S = 0.4
 MIN_TIMED_CALLS = 5
@@ -124,14 +124,14 @@ def _alone_and_among_others(
     Returns:
         How many rows were predicted one by one, and what differed ("" if nothing did).
     """
-    rows = proof.rows.slice(0, MAX_SLICED_ROWS)
+    total = proof.rows.num_rows
     for size in SLICES:
-        parts = [
-            door.columns(rows.slice(start, size)) for start in range(0, rows.num_rows, size)
-        ]
-        for part, column in zip(zip(*parts, strict=True), whole, strict=True):
-            if not same_bits(np.concatenate(part), column[: rows.num_rows]):
-                return 0, f"in slices of {size} rows"
+        starts = np.unique(np.linspace(0, max(0, total - size), MAX_SLICES).astype(int)).tolist()
+        for start in starts:
+            found = door.columns(proof.rows.slice(start, size))
+            for part, column in zip(found, whole, strict=True):
+                if not same_bits(part, column[start : start + size]):
+                    return 0, f"in slices of {size} rows"
     stop_s = time.monotonic() + MAX_ONE_BY_ONE_S
     checked = 0
     for row in _spread(len(values)):

@@ -15,7 +15,7 @@ from twofold.model.record import ModelVersion, Parity
 from twofold.model.rows import RowCheck, describe
 from twofold.model.signature import Output, Signature, Value
 from twofold.model.tables import is_table, one_batch, table_of
-from twofold.predictor.runtime import Runtime
+from twofold.predictor.runtime import Runtime, plain
 
 if TYPE_CHECKING:
     from twofold.predictor.runtime import Column
@@ -45,6 +45,7 @@ class Door:
         self.rows_per_call = rows_per_call
         self._signature = signature
         self._is_float = output.type in ("float64", "float32")
+        self._type = _numpy_type(output)
 
     def columns(self, columns: pa.RecordBatch) -> list[Column]:
         """Predict canonical columns: one array per output, each as long as `columns`.
@@ -55,7 +56,7 @@ class Door:
         """
         size = self.rows_per_call
         if columns.num_rows == 0:
-            return [np.empty(0, _numpy_type(self.output)) for _ in self.output.names]
+            return [np.empty(0, self._type) for _ in self.output.names]
         if size == 0:
             return self._call(columns)
         parts: list[list[Column]] = []
@@ -76,17 +77,20 @@ class Door:
         """
         if self.rows_per_call > 1:
             found = self.columns(columns_of(self._signature, [values]))
-            return tuple(column[0].item() for column in found)
+            return tuple(plain(column[0]) for column in found)
         try:
             predicted = self.runtime.predict_values(values)
         except TwofoldError:
             raise
         except Exception as error:
             raise raised(error) from error
-        for value in predicted:
-            # Subtraction is zero for finite numbers only.
-            if self._is_float and not (type(value) is float and value - value == 0.0):
-                raise _broken(self.output, value)
+        if self._is_float:
+            for value in predicted:
+                # Subtraction is zero for finite numbers only.
+                if not (type(value) is float and value - value == 0.0):
+                    raise _broken(self.output, value)
+            if self._type is np.float32:
+                return tuple(np.float32(value).item() for value in predicted)
         return predicted
 
     def _call(self, columns: pa.RecordBatch) -> list[Column]:
@@ -108,7 +112,9 @@ class Door:
                 )
             if self._is_float and not np.isfinite(column).all():
                 raise _broken(self.output, float(column[~np.isfinite(column)][0]))
-        return found
+        # A runtime may compute in float32 where the original has float64: the declared type is
+        # what a caller gets, at either speed.
+        return [column.astype(self._type, copy=False) for column in found]
 
 
 def raised(error: Exception) -> PredictionFailed:

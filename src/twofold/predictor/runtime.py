@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twofold.model.signature import Value
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     Column = np.ndarray[tuple[int], np.dtype[Any]]
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as the Python value it stands for; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class Runtime(Protocol):

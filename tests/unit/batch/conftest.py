@@ -56,9 +56,7 @@ class Doubler:
         amounts = arrow.numbers(columns.column("amount"))
         if (amounts == POISON).any():
             raise PredictionFailed("the model raised ValueError: poison")
-        return pa.RecordBatch.from_arrays(
-            [arrow.from_numbers(amounts * 2.0)], names=["prediction"]
-        )
+        return pa.RecordBatch.from_arrays([arrow.from_numbers(amounts * 2.0)], names=["prediction"])
 
 
 class Crash(BaseException):

@@ -90,7 +90,7 @@ def test_glob_takes_the_files_it_matches(bench: Any) -> None:
         ("in.parquet", b"", "a readable parquet file"),
         ("in.arrow", b"ARROW1 but then nothing", "a readable arrow file"),
         ("in.arrow", b"", "a readable arrow file"),
-        ("in.csv", b"", "there is no header line"),
+        ("in.csv", b"", "no header line"),
         ("in.csv", b"\xff\xfe\x00,\x00\n1,2\n", "a readable csv file"),
         ("in.xlsx", b"x", "a file name that ends in"),
     ],

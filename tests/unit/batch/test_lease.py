@@ -14,9 +14,9 @@ def test_second_runner_is_turned_away_until_the_first_is_done(tmp_path: Path) ->
     assert not is_held(tmp_path)
     with hold_lease(tmp_path, "night"):
         assert is_held(tmp_path)
-        with pytest.raises(LeaseHeld, match=r"^night: expected no other process"):
-            with hold_lease(tmp_path, "night"):
-                pass
+        second = hold_lease(tmp_path, "night")
+        with pytest.raises(LeaseHeld, match=r"^night: expected no other process"), second:
+            pass
     assert not is_held(tmp_path)
     with hold_lease(tmp_path, "night"):
         pass

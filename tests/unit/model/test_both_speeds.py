@@ -135,7 +135,7 @@ def test_text_of_a_csv_is_parsed_into_the_declared_type(text: str, field: str, v
 
 @pytest.mark.parametrize(
     ("text", "field"),
-    [("abc", "i"), ("7.5", "i"), ("", "i"), ("inf", "d"), ("1,5", "d"), ("1e", "d"), ("1", "b")],
+    [("abc", "i"), ("0x1F", "i"), ("0x1F", "d"), ("7.5", "i"), ("", "i"), ("inf", "d"), ("1,5", "d"), ("1e", "d"), ("1", "b")],
 )
 def test_text_that_is_no_such_value_is_a_problem_that_shows_it(text: str, field: str) -> None:
     row = {name: [None] for name in TEXT.names} | {field: [text]}

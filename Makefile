@@ -1,0 +1,81 @@
+# The project's commands. A bare machine needs make and Python 3.11 or newer, nothing else.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# A stamp says that its requirements are installed. While an installation runs there is none, so
+# an interrupted one is started over with an empty environment.
+DEMO := $(VENV)/.demo-ready
+DEV := $(VENV)/.dev-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types check bench docs clean requirements
+
+help: ## Show the commands
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1@/p' Makefile | awk -F@ '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+# $(call install,requirements file,the stamps it earns)
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "twofold needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+			"Install one and run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "setting up $(VENV) from $(1) ..." >&2
+	@test -e $(DEMO) || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $(DEMO) $(DEV)
+	@$(PIP) install --require-hashes --requirement $(1)
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(2)
+endef
+
+$(DEMO): requirements/demo.txt pyproject.toml
+	$(call install,requirements/demo.txt,$(DEMO))
+
+$(DEV): requirements/dev.txt requirements/demo.txt pyproject.toml
+	$(call install,requirements/dev.txt,$(DEMO) $(DEV))
+
+setup: $(DEV) ## Install everything that the checks need into .venv
+
+demo: ## Pack a model, predict a million customers, serve one
+	@began=$$(date +%s) && $(MAKE) --no-print-directory $(DEMO) \
+		&& echo "set-up: $$(( $$(date +%s) - began )) s" >&2
+	@$(BIN)/twofold demo
+
+test: $(DEV) ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(DEV) ## Check style, layout and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+
+types: $(DEV) ## Check the types
+	$(BIN)/basedpyright
+
+check: lint types test ## All checks; what the continuous integration runs
+
+bench: $(DEV) ## Run the benchmarks, each a ratio within one run
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+docs: $(DEV) ## Write docs/reference anew from the code
+	$(BIN)/python -m twofold.cli.reference docs/reference
+
+clean: ## Remove what make and the tools made; packed models and stores stay
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf twofold-demo
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Only for those who change a dependency; needs uv (`pipx install uv`). The other files are held
+# to the versions of dev.txt, so that one environment serves them all.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
+
+requirements: ## Resolve requirements/*.txt anew from pyproject.toml and requirements/*.in
+	$(COMPILE) $(UPGRADE) pyproject.toml requirements/dev.in \
+		--extra lightgbm --extra onnx --extra sklearn --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml requirements/build.in --constraint requirements/dev.txt \
+		--extra onnx --extra sklearn --output-file requirements/demo.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt \
+		--output-file requirements/base.txt

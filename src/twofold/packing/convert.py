@@ -1,0 +1,145 @@
+"""Converting a model to ONNX. It may fail for many reasons; none of them fails a pack."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from twofold.model.record import Artifact
+from twofold.model.registry import file_digest
+from twofold.model.signature import Signature
+from twofold.packing.sources import Source
+from twofold.predictor.runtimes.matrix import width_of
+
+FILE = "model.onnx"
+OPSET = {"": 18, "ai.onnx.ml": 3}
+MAX_REASON_CHARS = 160
+
+
+class NotConvertible(Exception):  # noqa: N818 - a fact, not a fault
+    """The model has no ONNX form that can be made here; its text says why."""
+
+
+def write_onnx(source: Source, signature: Signature, folder: Path) -> Artifact:
+    """Convert a source to ONNX, write it, and say how it is called.
+
+    Raises:
+        NotConvertible: With the reason, for people.
+    """
+    if source.framework in ("onnx", "python"):
+        what = "it is one already" if source.framework == "onnx" else "a Python callable has none"
+        raise NotConvertible(f"no ONNX form: {what}")
+    if any(field.type in ("timestamp", "bool") for field in signature.fields):
+        raise NotConvertible("no ONNX form for timestamp and bool fields")
+    if any(field.categorical for field in signature.fields):
+        raise NotConvertible("no ONNX form for categorical fields")
+    try:
+        with _silence():
+            model, matrix = _convert(source, signature)
+    except ImportError as error:
+        name = error.name or str(error)
+        raise NotConvertible(
+            f"{name} is not installed: pip install 'twofold[onnx]'"
+        ) from error
+    except NotConvertible:
+        raise
+    # The converters raise whatever their own bugs raise.
+    except Exception as error:
+        text = " ".join(str(error).split())[:MAX_REASON_CHARS]
+        raise NotConvertible(
+            f"the converter failed ({type(error).__name__}: {text})"
+        ) from error
+    path = folder / FILE
+    path.write_bytes(model.SerializeToString())
+    names = [item.name for item in model.graph.output]
+    probability = source.output.kind == "probability"
+    wanted = names[1] if probability and len(names) > 1 else names[0]
+    one = probability and len(source.output.names) == 1
+    return Artifact(
+        file=path.name,
+        format="onnx",
+        sha256=file_digest(path),
+        size_bytes=path.stat().st_size,
+        call=wanted,
+        input="matrix" if matrix else "columns",
+        class_index=1 if one else None,
+    )
+
+
+def _convert(source: Any, signature: Signature) -> tuple[Any, bool]:
+    if source.framework == "scikit-learn":
+        return _convert_sklearn(source, signature)
+    if any(field.type == "string" for field in signature.fields):
+        raise NotConvertible("no ONNX form for text fields of a booster")
+    from onnxmltools import convert_lightgbm, convert_xgboost  # noqa: PLC0415 - an extra
+    from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
+
+    types = [("rows", FloatTensorType([None, width_of(signature)]))]
+    if source.framework == "lightgbm":
+        return (
+            convert_lightgbm(source.booster, initial_types=types, target_opset=15, zipmap=False),
+            True,
+        )
+    import xgboost  # noqa: PLC0415 - an extra, there because its booster is
+
+    # The converter knows features by number only.
+    booster = xgboost.Booster(model_file=bytearray(source.booster.save_raw("ubj")))
+    booster.feature_names = None
+    return convert_xgboost(booster, initial_types=types, target_opset=15), True
+
+
+def _convert_sklearn(source: Any, signature: Signature) -> tuple[Any, bool]:
+    # Estimators take one matrix, column transformers by name take columns; the converter
+    # doesn't say which it wants, but fails on the other.
+    text = any(field.type == "string" for field in signature.fields)
+    if source.feature_names is None:
+        return _to_onnx(source, signature, matrix=True), True
+    if text:
+        return _to_onnx(source, signature, matrix=False), False
+    try:
+        return _to_onnx(source, signature, matrix=True), True
+    except Exception:  # noqa: BLE001 - the converter raises whatever its own bugs raise
+        return _to_onnx(source, signature, matrix=False), False
+
+
+def _to_onnx(source: Any, signature: Signature, *, matrix: bool) -> Any:
+    from skl2onnx import to_onnx  # noqa: PLC0415 - an extra
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415
+
+    if matrix:
+        types = [("rows", FloatTensorType([None, width_of(signature)]))]
+    else:
+        # Numbers are one type, whole or not: the converters can't mix them in one step of a
+        # pipeline, nor does scikit-learn, which stacks them as floats.
+        types = [
+            (
+                field.name,
+                StringTensorType([None, 1])
+                if field.type == "string"
+                else FloatTensorType([None, field.length or 1]),
+            )
+            for field in signature.fields
+        ]
+    options = {"zipmap": False} if source.output.kind != "value" else None
+    return to_onnx(source.estimator, initial_types=types, options=options, target_opset=OPSET)
+
+
+@contextlib.contextmanager
+def _silence() -> Any:
+    """Keep the converters' prints, warnings and log lines from the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

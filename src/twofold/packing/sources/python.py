@@ -1,0 +1,128 @@
+"""Python callables: the module's source file is the model, copied into the version."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from twofold.errors import DeclarationError, problem
+from twofold.model.record import Artifact, Framework
+from twofold.model.registry import file_digest
+from twofold.model.signature import OutputKind, Signature
+from twofold.packing.sources import Declared, no_such_output
+
+
+def python_source(
+    model: Any, *, output: OutputKind | None, call: Literal["row", "batch"]
+) -> PythonSource:
+    """A function, a class with `predict`, or `"module:attribute"`, as a source.
+
+    Raises:
+        DeclarationError: No source file of it can be found, or it can't predict that output.
+    """
+    if output == "probability":
+        raise no_such_output("a Python callable", output, "value, label")
+    path, attribute = _named(model) if isinstance(model, str) else _found(model)
+    return PythonSource(path, attribute, Declared(output or "value"), call)
+
+
+def _named(reference: str) -> tuple[Path, str]:
+    module, _, attribute = reference.partition(":")
+    # As `python -m` does it: modules of the current folder come first.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    finally:
+        sys.path.pop(0)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        fix = "Name a module of the current folder or an installed one."
+        raise DeclarationError(problem(reference, "a Python module", repr(module), fix))
+    path = Path(spec.origin)
+    _check_attribute(path, attribute, reference)
+    return path, attribute
+
+
+def _found(model: Any) -> tuple[Path, str]:
+    function = getattr(type(model), "predict", None) if not callable(model) else model
+    target = type(model) if not callable(model) else model
+    name = getattr(target, "__qualname__", "")
+    try:
+        path = Path(inspect.getsourcefile(target) or "")
+    except TypeError:
+        path = Path()
+    if function is None or not path.is_file() or not name.isidentifier():
+        fix = "Define it at the top of a module's file; then name it module:attribute."
+        raise DeclarationError(
+            problem("model", "a function or class at the top of a module", repr(model), fix)
+        )
+    _check_attribute(path, name, name)
+    return path, name
+
+
+def _check_attribute(path: Path, attribute: str, reference: str) -> None:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        fix = "Mend the module."
+        raise DeclarationError(problem(reference, "a module", str(error), fix)) from error
+    top = attribute.partition(".")[0]
+    names = {
+        name
+        for node in tree.body
+        for name in (
+            [getattr(node, "name", None)]
+            + [getattr(target, "id", None) for target in getattr(node, "targets", [])]
+            + [getattr(item, "asname", None) or getattr(item, "name", None)
+               for item in getattr(node, "names", [])]
+        )
+        if isinstance(name, str)
+    }
+    if not attribute or top not in names:
+        known = ", ".join(sorted(names)[:10])
+        raise DeclarationError(
+            problem(reference, f"an attribute among {known}", repr(attribute), "Name one of them.")
+        )
+
+
+class PythonSource:
+    """A module's file and what in it predicts."""
+
+    framework: Framework = "python"
+    libraries = ("numpy",)
+    feature_names = None
+
+    def __init__(
+        self, path: Path, attribute: str, output: Declared, call: Literal["row", "batch"]
+    ) -> None:
+        """Keep where the callable is."""
+        self._path = path
+        self._attribute = attribute
+        self.output = output
+        self._call = call
+
+    def write_original(
+        self,
+        folder: Path,
+        signature: Signature,  # noqa: ARG002 - the other libraries need it
+        *,
+        trust_pickle: bool,  # noqa: ARG002 - a declared function is its author's code anyway
+    ) -> Artifact:
+        """Copy the module's file: the version must not change when the module does."""
+        path = folder / self._path.name
+        path.write_bytes(self._path.read_bytes())
+        return Artifact(
+            file=path.name,
+            format="python-source",
+            sha256=file_digest(path),
+            size_bytes=path.stat().st_size,
+            call=self._call,
+            input="rows",
+            attribute=self._attribute,
+        )

@@ -1,0 +1,47 @@
+"""Canonical columns as the pandas frame a library was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from twofold.errors import missing_extra
+from twofold.model.signature import Field, Signature
+from twofold.predictor.runtimes.matrix import column_values
+
+try:
+    import pandas as pd
+except ImportError as error:
+    raise missing_extra("pandas", "sklearn", "this model's original library") from error
+
+
+def frame_of(signature: Signature, columns: pa.RecordBatch) -> Any:
+    """Make a frame whose types depend on the signature alone, not on the rows.
+
+    Numbers are what pandas reads from Parquet: NaN for null, and a nullable whole number as
+    float64 also where no row is null. Text has pandas' own text type, categoricals have the
+    categories of the signature.
+    """
+    return pd.DataFrame(
+        {
+            field.name: _series(field, column)
+            for field, column in zip(signature.fields, columns.columns, strict=True)
+        },
+        copy=False,
+    )
+
+
+def _series(field: Field, column: pa.Array) -> Any:
+    if field.categorical:
+        return pd.Categorical(column.to_pylist(), categories=list(field.categories or ()))
+    if field.type in ("float64", "float32"):
+        return column_values(field, column)
+    if field.type == "int64":
+        values = column_values(field, column)
+        return values.astype("float64") if field.nullable else values
+    if field.type == "bool":
+        return pd.Series(column.to_pylist(), dtype=object) if field.nullable else column.to_pandas()
+    if field.type == "tensor":
+        return pd.Series(column.to_pylist(), dtype=object)
+    return column.to_pandas()
