@@ -1,4 +1,4 @@
-"""The settings of the server."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,69 @@ from twofold.settings import setting
 
 @dataclasses.dataclass(frozen=True)
 class ServeSettings:
-    """Where the server listens, and its limits."""
+    """Where a server listens, and the limits it keeps.
 
-    host: str = setting("127.0.0.1", "Address to listen at.")
-    port: int = setting(8080, "Port to listen at; 0 takes any free one.", minimum=0, maximum=65535)
-    workers: int = setting(0, "Processes that answer; 0 means one per core.", minimum=0, maximum=256)
+    Every limit on connections holds for each worker process.
+    """
+
+    host: str = setting("127.0.0.1", "Address to listen on; by default this machine only.")
+    port: int = setting(8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
+    workers: int = setting(
+        0, "Processes that predict; 0 means one per core.", minimum=0, maximum=256
+    )
+    deadline_s: float = setting(
+        10.0,
+        "Seconds a request may take from its first byte on, unless its header "
+        "X-Twofold-Deadline-Ms says otherwise; what would be later is answered 504.",
+        minimum=0.001,
+        maximum=3_600.0,
+    )
+    drain_s: float = setting(
+        10.0,
+        "Seconds that requests in flight are given to finish when the server is stopped.",
+        minimum=0.0,
+        maximum=3_600.0,
+    )
+    max_rows: int = setting(
+        10_000, "Rows one request may ask for.", minimum=1, maximum=1_000_000
+    )
+    max_body_bytes: int = setting(
+        16_777_216, "Bytes of one request's body.", minimum=1, maximum=1_073_741_824
+    )
+    max_header_bytes: int = setting(
+        16_384, "Bytes of one request's headers.", minimum=256, maximum=1_048_576
+    )
+    max_url_bytes: int = setting(
+        4_096, "Bytes of one request's URL.", minimum=64, maximum=65_536
+    )
+    max_connections: int = setting(
+        4_096,
+        "Connections a worker keeps open; further ones are answered 503.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    idle_timeout_s: float = setting(
+        75.0,
+        "Seconds a connection may be open without a request.",
+        minimum=0.1,
+        maximum=86_400.0,
+    )
+    header_timeout_s: float = setting(
+        10.0,
+        "Seconds for a request's headers to arrive; slower ones are answered 408.",
+        minimum=0.1,
+        maximum=3_600.0,
+    )
+    body_timeout_s: float = setting(
+        30.0,
+        "Seconds for a request's body to arrive, and for a client to take an answer; slower "
+        "ones are answered 408.",
+        minimum=0.1,
+        maximum=3_600.0,
+    )
+    max_restarts_per_min: int = setting(
+        60,
+        "Workers that died and are started again, in a minute; further ones wait.",
+        minimum=1,
+        maximum=6_000,
+    )

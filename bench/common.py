@@ -1,0 +1,54 @@
+"""What the benchmarks share: the Telco customers, the plain model, and medians of repeated calls."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pyarrow as pa
+
+import twofold
+from twofold.demo import customers
+
+MIN_CALLS = 5
+
+
+def median_s(call: Callable[[], Any], *, calls: int = MIN_CALLS) -> float:
+    """Median seconds of a call, after one that doesn't count."""
+    call()
+    times: list[float] = []
+    for _ in range(max(calls, MIN_CALLS)):
+        start_s = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start_s)
+    return float(np.median(times))
+
+
+def telco(folder: Path) -> tuple[pa.Table, Any, Path, twofold.Predictor]:
+    """The customers' features, the trained pipeline, its file, and its packed version."""
+    real = customers.real_customers()
+    model = customers.train(real)
+    path = folder / "churn.joblib"
+    joblib.dump(model, path)
+    predictor = twofold.pack(
+        path, name="churn", sample=real, registry=folder / "registry", drop=["customer_id", "churn"]
+    )
+    return real.select(customers.features(real)), model, path, predictor
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for one benchmark."""
+    return tempfile.TemporaryDirectory(prefix="twofold-bench-")
+
+
+def show(title: str, rows: list[tuple[str, float, str]], base: str) -> None:
+    """Print times and how many times quicker each is than `base`."""
+    reference = next(seconds for name, seconds, _ in rows if name == base)
+    print(f"\n{title}")
+    for name, seconds, note in rows:
+        print(f"  {name:<44} {seconds * 1e6:>14,.1f} µs {reference / seconds:>9,.1f}x  {note}")

@@ -1,0 +1,1 @@
+"""Real-time prediction, whatever carries it: models, their health, their workers, no HTTP."""

@@ -1,0 +1,1 @@
+"""HTTP: bytes to requests, requests to predictions, predictions to bytes."""
