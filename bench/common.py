@@ -51,4 +51,12 @@ def show(title: str, rows: list[tuple[str, float, str]], base: str) -> None:
     reference = next(seconds for name, seconds, _ in rows if name == base)
     print(f"\n{title}")
     for name, seconds, note in rows:
-        print(f"  {name:<44} {seconds * 1e6:>14,.1f} µs {reference / seconds:>9,.1f}x  {note}")
+        print(f"  {name:<44} {readable(seconds):>10} {reference / seconds:>9,.1f}x  {note}")
+
+
+def readable(seconds: float) -> str:
+    """A time with the unit that suits it."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= scale:
+            return f"{seconds / scale:,.2f} {unit}"
+    return f"{seconds * 1e6:,.1f} µs"

@@ -27,10 +27,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_CODES: dict[type[TwofoldError], int] = {BudgetExceeded: 3, CommitUnknown: 4, LeaseHeld: 5}
 INTERRUPTED = 130
+PIPED_WIDTH = 240
+"""Columns of tables that are not shown on a terminal."""
 
 talk = Console(stderr=True, highlight=False)
 """For people: progress, notes, errors."""
-data = Console(highlight=False)
+data = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 """For results."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

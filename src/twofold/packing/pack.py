@@ -179,24 +179,25 @@ class _Work:
         """Learn the output's type from a few predictions."""
         declared = self._source.output
         first = rows.slice(0, PROBED_ROWS)
-        failure: Exception | None = None
+        tried: list[tuple[int, Output, list[Any]]] = []
         for kind in self._types_to_try():
             output = Output(
                 kind=declared.kind, type=kind, names=declared.names, classes=declared.classes
             )
-            runtime = self._open("original", output)
-            try:
-                found = runtime.predict_columns(first)
-            except Exception as error:  # noqa: BLE001 - a model raises what it likes
-                failure = error
-                continue
-            if len(found) != len(declared.names):
-                expected = f"{len(declared.names)} outputs"
-                fix = "Pack a model of one target."
-                raise DeclarationError(problem("model", expected, str(len(found)), fix))
-            return msgspec.structs.replace(output, type=_type_of(found[0]))
-        what = failure if isinstance(failure, TwofoldError) else raised(failure or Exception())
-        raise DeclarationError(f"the model fails on the first rows of its sample: {what}")
+            results, failures = predict_apart(first, _raising(self._open("original", output)))
+            if results:
+                tried.append((len(failures), output, results[0]))
+        if not tried:
+            raise DeclarationError(
+                f"the model fails on the first rows of its sample: {failures[0]}"
+            )
+        # The type that most rows have; the first of equals, for True is also an int.
+        _, output, found = min(tried, key=lambda item: item[0])
+        if len(found) != len(declared.names):
+            expected = f"{len(declared.names)} outputs"
+            fix = "Pack a model of one target."
+            raise DeclarationError(problem("model", expected, str(len(found)), fix))
+        return msgspec.structs.replace(output, type=_type_of(found[0]))
 
     def _types_to_try(self) -> tuple[OutputType, ...]:
         # Libraries say their type themselves; a Python function only by what it returns.
@@ -305,6 +306,20 @@ def _accepted(rows: pa.RecordBatch, door: Door) -> tuple[pa.RecordBatch, list[Co
     if not results:
         return rows, []
     return rows, [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def _raising(runtime: Runtime) -> Callable[[pa.RecordBatch], list[Any]]:
+    """A runtime's call, whose every failure is a PredictionFailed."""
+
+    def predict(columns: pa.RecordBatch) -> list[Any]:
+        try:
+            return runtime.predict_columns(columns)
+        except TwofoldError:
+            raise
+        except Exception as error:
+            raise raised(error) from error
+
+    return predict
 
 
 def _type_of(column: Any) -> OutputType:

@@ -161,7 +161,7 @@ class Service:
             started_s = self._start(received_s, deadline_s)
             prediction = served.model.predict_values(values)
         except Exception as error:
-            self.count(served, error)
+            self._count(served, outcome_of(error))
             raise
         self._finish(served, 1, received_s, started_s)
         return prediction
@@ -174,14 +174,17 @@ class Service:
             started_s = self._start(received_s, deadline_s)
             predictions = served.model.predict_rows(rows, where="rows")
         except Exception as error:
-            self.count(served, error)
+            self._count(served, outcome_of(error))
             raise
         self._finish(served, len(rows), received_s, started_s)
         return predictions
 
-    def count(self, served: Served, error: Exception) -> None:
-        """Count a request that got no prediction."""
-        self.metrics.add(served.outcome_slots[outcome_of(error)])
+    def count_invalid(self, served: Served) -> None:
+        """Count a request whose rows couldn't even be read."""
+        self._count(served, Outcome.INVALID)
+
+    def _count(self, served: Served, outcome: Outcome) -> None:
+        self.metrics.add(served.outcome_slots[outcome])
 
     def _start(self, received_s: float, deadline_s: float) -> float:
         now_s = self.clock()

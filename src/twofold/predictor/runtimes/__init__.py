@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twofold.errors import ConfigError, problem
+from twofold.errors import ConfigError, TwofoldError, problem
 from twofold.model.record import PICKLED, Artifact
 from twofold.model.signature import Output, Signature
 from twofold.predictor.runtime import Runtime
@@ -28,7 +28,8 @@ def open_runtime(
         trust_pickle: Whether reading it may run a pickle.
 
     Raises:
-        ConfigError: The library isn't installed, or the file is a pickle that wasn't trusted.
+        ConfigError: The library isn't installed, or can't read the file, or the file is a
+            pickle that wasn't trusted.
     """
     path = folder / artifact.file
     if artifact.format in PICKLED and not trust_pickle:
@@ -40,6 +41,20 @@ def open_runtime(
                 "Pack it with --trust-pickle if you trust who made it.",
             )
         )
+    try:
+        return _open(artifact, path, signature, output)
+    except TwofoldError:
+        raise
+    # Every library has errors of its own for a file it can't read.
+    except Exception as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        fix = "Install the library versions of its record, or pack the model again here."
+        raise ConfigError(
+            problem(str(path), "a file that the libraries here can read", what, fix)
+        ) from error
+
+
+def _open(artifact: Artifact, path: Path, signature: Signature, output: Output) -> Runtime:
     match artifact.format:
         case "skops" | "joblib" | "pickle":
             from twofold.predictor.runtimes.sklearn import open_sklearn  # noqa: PLC0415
@@ -48,11 +63,11 @@ def open_runtime(
         case "lightgbm-text":
             from twofold.predictor.runtimes.lightgbm import open_lightgbm  # noqa: PLC0415
 
-            return open_lightgbm(path, artifact, signature)
+            return open_lightgbm(path, artifact, signature, output)
         case "xgboost-ubj":
             from twofold.predictor.runtimes.xgboost import open_xgboost  # noqa: PLC0415
 
-            return open_xgboost(path, artifact, signature)
+            return open_xgboost(path, artifact, signature, output)
         case "onnx":
             from twofold.predictor.runtimes.onnx import open_onnx  # noqa: PLC0415
 

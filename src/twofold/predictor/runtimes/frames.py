@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from twofold.errors import missing_extra
+from twofold.model import arrow
 from twofold.model.signature import Field, Signature
 from twofold.predictor.runtimes.matrix import column_values
 
@@ -34,7 +37,11 @@ def frame_of(signature: Signature, columns: pa.RecordBatch) -> Any:
 
 def _series(field: Field, column: pa.Array) -> Any:
     if field.categorical:
-        return pd.Categorical(column.to_pylist(), categories=list(field.categories or ()))
+        categories = list(field.categories or ())
+        found = pc.index_in(column, value_set=arrow.from_strings(categories))
+        # pandas' own code for a missing or unknown value is -1.
+        codes = np.where(arrow.null_mask(found), -1, arrow.numbers(found))
+        return pd.Categorical.from_codes(codes, categories=categories)
     if field.type in ("float64", "float32"):
         return column_values(field, column)
     if field.type == "int64":

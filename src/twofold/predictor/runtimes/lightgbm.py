@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import Any
 
 from twofold.errors import missing_extra
-from twofold.model.columns import columns_of
 from twofold.model.record import Artifact
-from twofold.model.signature import Signature, Value
-from twofold.predictor.runtime import plain
-from twofold.predictor.runtimes.matrix import matrix_of, row_matrix, split_outputs
-
-if TYPE_CHECKING:
-    from twofold.predictor.runtime import Column
+from twofold.model.signature import Output, Signature
+from twofold.predictor.runtimes.labels import label_step
+from twofold.predictor.runtimes.tabular import TabularRuntime
 
 
-def open_lightgbm(path: Path, artifact: Artifact, signature: Signature) -> LightgbmRuntime:
+def open_lightgbm(
+    path: Path, artifact: Artifact, signature: Signature, output: Output
+) -> TabularRuntime:
     """Open a stored booster.
 
     Raises:
@@ -29,37 +24,11 @@ def open_lightgbm(path: Path, artifact: Artifact, signature: Signature) -> Light
         import lightgbm  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise missing_extra("lightgbm", "lightgbm", "this model's original runtime") from error
-    return LightgbmRuntime(lightgbm.Booster(model_file=str(path)), artifact, signature)
+    booster = lightgbm.Booster(model_file=str(path))
+    step = label_step(artifact, output)
 
-
-class LightgbmRuntime:
-    """Calls `Booster.predict`."""
-
-    concurrent = True
-
-    def __init__(self, booster: Any, artifact: Artifact, signature: Signature) -> None:
-        """Call `booster`."""
-        self._booster = booster
-        self._signature = signature
-        self._framed = artifact.input == "frame"
-
-    def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
-        """Predict many rows."""
-        if self._framed:
-            # pandas, only where the booster was trained on categoricals.
-            from twofold.predictor.runtimes.frames import frame_of  # noqa: PLC0415
-
-            return self._predict(frame_of(self._signature, columns))
-        return self._predict(matrix_of(self._signature, columns))
-
-    def predict_values(self, values: Sequence[Value]) -> tuple[Any, ...]:
-        """Predict one row."""
-        if self._framed:
-            found = self.predict_columns(columns_of(self._signature, [values]))
-        else:
-            found = self._predict(row_matrix(self._signature, values))
-        return tuple(plain(column[0]) for column in found)
-
-    def _predict(self, rows: Any) -> list[Column]:
+    def predict(rows: Any) -> Any:
         # One thread: the caller brings its own, for batch and for requests alike.
-        return split_outputs(self._booster.predict(rows, num_threads=1), None)
+        return step(booster.predict(rows, num_threads=1))
+
+    return TabularRuntime(predict, artifact, signature)

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from twofold.errors import ConfigError, missing_extra, problem
-from twofold.model.columns import columns_of
 from twofold.model.record import Artifact
-from twofold.model.signature import Signature, Value
-from twofold.predictor.runtime import plain
-from twofold.predictor.runtimes.matrix import matrix_of, row_matrix, split_outputs
+from twofold.model.signature import Signature
+from twofold.predictor.runtimes.tabular import TabularRuntime
 
-if TYPE_CHECKING:
-    from twofold.predictor.runtime import Column
+TRUSTED_PACKAGES = ("sklearn.", "scipy.sparse.")
+"""Packages whose own types skops may build, besides the types it knows itself."""
+TRUSTED_FUNCTIONS = "sklearn.feature_selection."
+"""Functions by name could be any that a module imports: only the scores of selectors may be."""
+TRUSTED_NAMES = frozenset({"numpy.dtype"})
+"""Not all of NumPy: it has a type that removes the folder its state names."""
+WARNINGS = ("Found unknown categories", "X does not have valid feature names")
+"""What scikit-learn says of each call although the signature decided it."""
 
-TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.sparse")
-"""Packages whose plain types skops may build; none of them runs code that a file brings."""
 
-
-def open_sklearn(path: Path, artifact: Artifact, signature: Signature) -> SklearnRuntime:
+def open_sklearn(path: Path, artifact: Artifact, signature: Signature) -> TabularRuntime:
     """Open a stored estimator.
 
     Raises:
         ConfigError: A library is missing, or the file asks for types that aren't trusted.
     """
     estimator = read_skops(path) if artifact.format == "skops" else read_pickle(path)
-    return SklearnRuntime(estimator, artifact, signature)
+    for part in parts_of(estimator):
+        # Forests sum their trees in the order in which their threads come: the last bits would
+        # change from call to call. The caller brings its own threads.
+        if getattr(part, "n_jobs", 1) != 1:
+            part.n_jobs = 1
+    for words in WARNINGS:
+        warnings.filterwarnings("ignore", message=words)
+    call = getattr(estimator, artifact.call)
+
+    def predict(rows: Any) -> Any:
+        with np.errstate(all="ignore"):  # the door refuses what isn't finite
+            return call(rows)
+
+    return TabularRuntime(predict, artifact, signature)
 
 
 def untrusted_types(path: Path) -> list[str]:
@@ -39,8 +54,37 @@ def untrusted_types(path: Path) -> list[str]:
     return [
         name
         for name in sio.get_untrusted_types(file=path)
-        if not name.startswith(TRUSTED_PACKAGES)
+        if name not in TRUSTED_NAMES and not _is_plain(name)
     ]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is a type that a trusted package defines, not one it only imports."""
+    module, _, attribute = name.rpartition(".")
+    if not module.startswith(TRUSTED_PACKAGES):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    home = str(getattr(found, "__module__", ""))
+    return home.startswith(TRUSTED_PACKAGES if isinstance(found, type) else TRUSTED_FUNCTIONS)
+
+
+def parts_of(estimator: Any) -> Iterator[Any]:
+    """An estimator and every estimator fitted inside it."""
+    seen: set[int] = set()
+    waiting = [estimator]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (list, tuple)):
+            waiting += item
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif hasattr(item, "get_params") and id(item) not in seen and not isinstance(item, type):
+            seen.add(id(item))
+            yield item
+            waiting += vars(item).values()
 
 
 def read_skops(path: Path) -> Any:
@@ -78,44 +122,3 @@ def _skops() -> Any:
     except ImportError as error:
         raise missing_extra("skops", "sklearn", "this model's original runtime") from error
     return skops.io
-
-
-class SklearnRuntime:
-    """Calls an estimator's own `predict_proba` or `predict`."""
-
-    concurrent = True
-
-    def __init__(self, estimator: Any, artifact: Artifact, signature: Signature) -> None:
-        """Call `estimator` as the artifact says."""
-        self._call: Callable[[Any], Any] = getattr(estimator, artifact.call)
-        self._class_index = artifact.class_index
-        self._signature = signature
-        self._framed = artifact.input == "frame"
-
-    def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
-        """Predict many rows."""
-        return self._predict(self._frame(columns) if self._framed else self._matrix(columns))
-
-    def predict_values(self, values: Sequence[Value]) -> tuple[Any, ...]:
-        """Predict one row."""
-        if self._framed:
-            found = self._predict(self._frame(columns_of(self._signature, [values])))
-        else:
-            found = self._predict(row_matrix(self._signature, values))
-        return tuple(plain(column[0]) for column in found)
-
-    def _frame(self, columns: pa.RecordBatch) -> Any:
-        # pandas, only where the estimator was trained on a frame.
-        from twofold.predictor.runtimes.frames import frame_of  # noqa: PLC0415
-
-        return frame_of(self._signature, columns)
-
-    def _matrix(self, columns: pa.RecordBatch) -> Any:
-        return matrix_of(self._signature, columns)
-
-    def _predict(self, rows: Any) -> list[Column]:
-        with warnings.catch_warnings():
-            # Unknown categories and the like warn once per call; the signature decided them.
-            warnings.simplefilter("ignore")
-            found = self._call(rows)
-        return split_outputs(found, self._class_index)

@@ -1,0 +1,49 @@
+"""`GET /metrics`: the Prometheus text format, version 0.0.4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from twofold.serving.metrics import BOUNDS_S, Family, Metrics
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(metrics: Metrics) -> bytes:
+    """Render every series, summed over all processes."""
+    lines: list[str] = []
+    shown = ""
+    for family, labels, values in metrics.totals():
+        if family.name != shown:
+            shown = family.name
+            lines.append(f"# HELP {family.name} {family.help}")
+            lines.append(f"# TYPE {family.name} {family.kind}")
+        if family.kind == "histogram":
+            lines += _histogram(family, labels, values)
+        else:
+            lines.append(f"{family.name}{_labels(family, labels)} {_number(values[0])}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _histogram(family: Family, labels: tuple[str, ...], values: list[float]) -> Iterator[str]:
+    counts = list(accumulate(values[:-1]))
+    for bound, count in zip((*map(_number, BOUNDS_S), "+Inf"), counts, strict=True):
+        yield f"{family.name}_bucket{_labels(family, labels, le=bound)} {_number(count)}"
+    yield f"{family.name}_sum{_labels(family, labels)} {_number(values[-1])}"
+    yield f"{family.name}_count{_labels(family, labels)} {_number(counts[-1])}"
+
+
+def _labels(family: Family, labels: tuple[str, ...], **more: str) -> str:
+    pairs = [*zip(family.labels, labels, strict=True), *more.items()]
+    if not pairs:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)

@@ -1,0 +1,92 @@
+"""Which error is answered with which HTTP status and code: the one table.
+
+Codes are part of the contract: clients may tell errors apart by them.
+"""
+
+from __future__ import annotations
+
+from twofold.errors import (
+    DeadlineExceeded,
+    Draining,
+    InvalidInput,
+    PredictionFailed,
+    Refused,
+    TwofoldError,
+    UnknownModel,
+)
+
+OK = 200
+UNAVAILABLE = 503
+
+STATUSES: dict[str, int] = {
+    "bad_request": 400,
+    "not_json": 400,
+    "unknown_path": 404,
+    "unknown_model": 404,
+    "method_not_allowed": 405,
+    "timeout": 408,
+    "body_too_large": 413,
+    "too_many_rows": 413,
+    "url_too_long": 414,
+    "unsupported_media_type": 415,
+    "expectation_failed": 417,
+    "invalid_input": 422,
+    "headers_too_large": 431,
+    "prediction_failed": 500,
+    "internal": 500,
+    "draining": 503,
+    "overloaded": 503,
+    "too_many_connections": 503,
+    "deadline_exceeded": 504,
+}
+"""The status of every code."""
+
+ERRORS: tuple[tuple[type[TwofoldError], str], ...] = (
+    (UnknownModel, "unknown_model"),
+    (InvalidInput, "invalid_input"),
+    (Draining, "draining"),
+    (Refused, "overloaded"),
+    (DeadlineExceeded, "deadline_exceeded"),
+    (PredictionFailed, "prediction_failed"),
+)
+"""The code of every error; the first class that fits counts."""
+
+REASONS: dict[int, str] = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    417: "Expectation Failed",
+    422: "Unprocessable Content",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+"""Every status the server answers, with its name (RFC 9110, RFC 6585)."""
+
+
+class WireError(TwofoldError):
+    """The request breaks HTTP, a limit, or this server's routes.
+
+    Attributes:
+        code: One of `STATUSES`.
+        headers: Header lines the answer must carry, each ended by CRLF.
+    """
+
+    def __init__(self, code: str, message: str, *, headers: bytes = b"") -> None:
+        """Keep what the answer needs."""
+        super().__init__(message)
+        self.code = code
+        self.headers = headers
+
+
+def code_of(error: Exception) -> str:
+    """The code of an error; `internal` for what isn't in the table."""
+    if isinstance(error, WireError):
+        return error.code
+    return next((code for kind, code in ERRORS if isinstance(error, kind)), "internal")
