@@ -57,7 +57,7 @@ types: $(DEV) ## Check the types
 check: lint types test ## All checks; what the continuous integration runs
 
 bench: $(DEV) ## Run the benchmarks, each a ratio within one run
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 docs: $(DEV) ## Write docs/reference anew from the code
 	$(BIN)/python -m twofold.cli.reference docs/reference

@@ -25,7 +25,7 @@ from twofold.serving.metrics import CONNECTIONS, RESTARTS, Layout, Metrics, layo
 from twofold.serving.restarts import Restarts
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
-from twofold.serving.supervisor import Link, Report, supervise
+from twofold.serving.supervisor import STOP_MARGIN_S, Link, Report, supervise
 from twofold.settings import declared_in
 from twofold.wire.statuses import REASONS
 
@@ -125,7 +125,7 @@ def running_server(
         finally:
             process.terminate()
             try:
-                process.wait(settings.drain_s + 2 * START_S / 60)
+                process.wait(settings.drain_s + 2 * STOP_MARGIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
 

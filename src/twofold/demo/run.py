@@ -114,7 +114,7 @@ def run_demo(folder: Path, *, rows: int, wait: bool) -> DemoReport:
     Raises:
         ConfigError: scikit-learn isn't installed, or the folder holds something else.
     """
-    stage = _Stage(Console(stderr=True, highlight=False))
+    stage = _Stage(Console(stderr=True, highlight=False, soft_wrap=True))
     _clear(folder)
     real = customers.real_customers()
     model_file = folder / "churn.joblib"
@@ -327,28 +327,21 @@ def _report(
 
 
 def _summary(console: Console, report: DemoReport, predictor: Predictor) -> None:
+    runtimes = predictor.record.runtimes
     table = Table(box=None, pad_edge=False)
     table.add_column("mode")
-    for title in ("rows/s", "latency per data point", "the answer is"):
+    for title in ("runtime", "rows/s", "per data point", "the answer is"):
         table.add_column(title, justify="right")
-    batch_s = report.rows / report.batch_rows_per_s
-    table.add_row(
-        f"batch ({predictor.record.runtimes.batch})",
-        f"{report.batch_rows_per_s:,.0f}",
-        f"{1e6 / report.batch_rows_per_s:,.1f} µs of work, {batch_s:.1f} s until the commit",
-        "as old as the run",
-    )
-    for name, seconds in (
-        (f"real time, in process ({predictor.record.runtimes.real_time})",
-         report.one_row_in_process_s),
-        ("real time, over HTTP, one client", report.one_row_http_s),
-    ):
-        table.add_row(name, f"{1 / seconds:,.0f}", f"{seconds * 1e6:,.0f} µs", "live")
+    per_row_s = 1 / report.batch_rows_per_s
+    age = f"up to {report.rows * per_row_s:.1f} s old at the commit"
+    batch = ("batch", runtimes.batch, per_row_s, age)
+    in_process = ("real time, in process", runtimes.real_time, report.one_row_in_process_s, "live")
+    over_http = ("real time, over HTTP", runtimes.real_time, report.one_row_http_s, "live")
+    rows = [batch, in_process, over_http]
     if report.one_row_original_s:
-        seconds = report.one_row_original_s
-        table.add_row(
-            "scikit-learn itself, one row", f"{1 / seconds:,.0f}", f"{seconds * 1e6:,.0f} µs", ""
-        )
+        rows.append(("scikit-learn itself, one row", "-", report.one_row_original_s, "live"))
+    for mode, runtime, seconds, answer in rows:
+        table.add_row(mode, runtime, f"{1 / seconds:,.0f}", f"{seconds * 1e6:,.1f} µs", answer)
     console.print()
     console.print(table)
     folder = report.folder

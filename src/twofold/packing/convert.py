@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from twofold.model.record import Artifact
 from twofold.model.registry import file_digest
 from twofold.model.signature import Signature
 from twofold.packing.sources import Source
 from twofold.predictor.runtimes.matrix import width_of
+from twofold.predictor.runtimes.onnx import MISSING_TEXT
+from twofold.predictor.runtimes.sklearn import parts_of
 
 FILE = "model.onnx"
 OPSET = {"": 18, "ai.onnx.ml": 3}
 MAX_REASON_CHARS = 160
+THRESHOLDS = re.compile(r"^threshold=(.*)$", re.MULTILINE)
+TREE_SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
+"""Where each tree of LightGBM's text begins; without it the trees are read one by one."""
 
 
 class NotConvertible(Exception):  # noqa: N818 - a fact, not a fault
@@ -33,8 +42,8 @@ def write_onnx(source: Source, signature: Signature, folder: Path) -> Artifact:
     if source.framework in ("onnx", "python"):
         what = "it is one already" if source.framework == "onnx" else "a Python callable has none"
         raise NotConvertible(f"no ONNX form: {what}")
-    if any(field.type in ("timestamp", "bool") for field in signature.fields):
-        raise NotConvertible("no ONNX form for timestamp and bool fields")
+    if any(field.type == "timestamp" for field in signature.fields):
+        raise NotConvertible("no ONNX form for timestamp fields")
     if any(field.categorical for field in signature.fields):
         raise NotConvertible("no ONNX form for categorical fields")
     try:
@@ -75,15 +84,16 @@ def _convert(source: Any, signature: Signature) -> tuple[Any, bool]:
         return _convert_sklearn(source, signature)
     if any(field.type == "string" for field in signature.fields):
         raise NotConvertible("no ONNX form for text fields of a booster")
+    if source.output.kind == "label":
+        raise NotConvertible("no ONNX form for the labels of a booster")
     from onnxmltools import convert_lightgbm, convert_xgboost  # noqa: PLC0415 - an extra
     from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
 
     types = [("rows", FloatTensorType([None, width_of(signature)]))]
     if source.framework == "lightgbm":
-        return (
-            convert_lightgbm(source.booster, initial_types=types, target_opset=15, zipmap=False),
-            True,
-        )
+        booster = _with_float32_thresholds(source.booster)
+        found = convert_lightgbm(booster, initial_types=types, target_opset=15, zipmap=False)
+        return found, True
     import xgboost  # noqa: PLC0415 - an extra, there because its booster is
 
     # The converter knows features by number only.
@@ -125,7 +135,43 @@ def _to_onnx(source: Any, signature: Signature, *, matrix: bool) -> Any:
             for field in signature.fields
         ]
     options = {"zipmap": False} if source.output.kind != "value" else None
-    return to_onnx(source.estimator, initial_types=types, options=options, target_opset=OPSET)
+    estimator = _with_named_missing_text(source.estimator)
+    return to_onnx(estimator, initial_types=types, options=options, target_opset=OPSET)
+
+
+def _with_float32_thresholds(booster: Any) -> Any:
+    """Round each threshold down to float32, as the converted model holds it.
+
+    For a float32 `x`, `x <= t` is the same for `t` and for the largest float32 up to `t`; rounded
+    to the nearest one, as the converter does it, values between the two would change sides.
+    """
+    import lightgbm  # noqa: PLC0415 - an extra, there because its booster is
+
+    def rounded(line: re.Match[str]) -> str:
+        exact = np.array(line.group(1).split(), np.float64)
+        near = exact.astype(np.float32)
+        down = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        return "threshold=" + " ".join(repr(value) for value in down.astype(float).tolist())
+
+    text = THRESHOLDS.sub(rounded, booster.model_to_string())
+    return lightgbm.Booster(model_str=TREE_SIZES.sub("", text))
+
+
+def _with_named_missing_text(estimator: Any) -> Any:
+    """Let imputers of text look for the word that stands for a null string in ONNX."""
+    if not any(_imputes_text(part) for part in parts_of(estimator)):
+        return estimator
+    copied = copy.deepcopy(estimator)
+    for part in parts_of(copied):
+        if _imputes_text(part):
+            part.missing_values = MISSING_TEXT
+    return copied
+
+
+def _imputes_text(part: Any) -> bool:
+    statistics = getattr(part, "statistics_", None)
+    is_text = getattr(getattr(statistics, "dtype", None), "kind", "") in ("O", "U")
+    return is_text and not isinstance(part.missing_values, str)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from twofold.errors import DeclarationError, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.signature import OutputKind, Signature
+from twofold.predictor.runtimes.labels import LABEL_CALLS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +162,23 @@ def classifier_output(kind: OutputKind | None, classes: tuple[Any, ...]) -> Decl
         columns = tuple(f"prediction_{name}" for name in names)
         return Declared("probability", names=columns, classes=names)
     return Declared("label", classes=names)
+
+
+def label_call(classes: tuple[Any, ...]) -> str:
+    """The `call` of an artifact that gives labels where the library gives class numbers.
+
+    Raises:
+        DeclarationError: The classes are neither whole numbers, text nor bools.
+    """
+    kinds = {type(item) for item in classes}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind not in LABEL_CALLS:
+        shown = ", ".join(repr(item) for item in classes[:5])
+        fix = "Train with such labels, or pack it with --output probability."
+        raise DeclarationError(
+            problem("model.classes_", "whole numbers, text or bools", shown, fix)
+        )
+    return LABEL_CALLS[kind]
 
 
 def versions_of(distributions: tuple[str, ...]) -> dict[str, str]:

@@ -9,9 +9,11 @@ from twofold.errors import DeclarationError, missing_extra, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.registry import file_digest
 from twofold.model.signature import OutputKind, Signature
-from twofold.packing.sources import Declared, classifier_output, no_such_output
+from twofold.packing.sources import Declared, classifier_output, label_call, no_such_output
 
 FILE = "original.txt"
+PROBABILITIES = ("binary", "cross_entropy", "multiclass", "multiclassova")
+"""Objectives whose predictions are probabilities of classes."""
 
 
 def read_booster(path: Path, output: OutputKind | None) -> LightgbmSource:
@@ -51,20 +53,31 @@ def lightgbm_source(model: Any, output: OutputKind | None) -> LightgbmSource:
     booster = model.booster_
     if not hasattr(model, "classes_"):
         return LightgbmSource(booster, _booster_output(booster, output))
-    if output not in (None, "probability"):
-        raise no_such_output("a LightGBM classifier", output, "probability")
-    return LightgbmSource(booster, classifier_output(output, tuple(model.classes_.tolist())))
+    objective, _ = _objective(booster)
+    if objective not in PROBABILITIES:
+        fix = "Train with an objective of LightGBM's own, or pack its booster_."
+        got = f"the objective {objective or 'of a function'}"
+        raise DeclarationError(problem("model", "a classifier with probabilities", got, fix))
+    if output == "value":
+        raise no_such_output("a LightGBM classifier", output, "probability, label")
+    classes = tuple(model.classes_.tolist())
+    call = label_call(classes) if output == "label" else "predict"
+    return LightgbmSource(booster, classifier_output(output, classes), call)
+
+
+def _objective(booster: Any) -> tuple[str, int]:
+    """The objective's name, and the number of classes: 1 for two of them or none."""
+    dumped = booster.dump_model(num_iteration=1)
+    name = str(dumped.get("objective", "")).partition(" ")[0]
+    return name, int(dumped.get("num_class", 1))
 
 
 def _booster_output(booster: Any, output: OutputKind | None) -> Declared:
-    dumped = booster.dump_model(num_iteration=1)
-    objective = str(dumped.get("objective", "")).partition(" ")[0]
-    count = int(dumped.get("num_class", 1))
-    classifies = count > 1 or objective in ("binary", "cross_entropy")
-    natural: OutputKind = "probability" if classifies else "value"
+    objective, count = _objective(booster)
+    natural: OutputKind = "probability" if objective in PROBABILITIES else "value"
     if output not in (None, natural):
         raise no_such_output(f"a LightGBM booster of objective {objective}", output, natural)
-    if count > 1:
+    if natural == "probability" and count > 1:
         classes = tuple(str(index) for index in range(count))
         return Declared("probability", tuple(f"prediction_{name}" for name in classes), classes)
     return Declared(natural)
@@ -76,8 +89,9 @@ class LightgbmSource:
     framework: Framework = "lightgbm"
     libraries = ("lightgbm", "numpy")
 
-    def __init__(self, booster: Any, output: Declared) -> None:
+    def __init__(self, booster: Any, output: Declared, call: str = "predict") -> None:
         """Know the booster's inputs."""
+        self._call = call
         self.booster = booster
         self.output = output
         names = booster.feature_name()
@@ -101,6 +115,6 @@ class LightgbmSource:
             format="lightgbm-text",
             sha256=file_digest(path),
             size_bytes=path.stat().st_size,
-            call="predict",
+            call=self._call,
             input="frame" if framed else "matrix",
         )

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from twofold.model.record import Artifact, Framework
 from twofold.model.registry import file_digest
 from twofold.model.signature import OutputKind, Signature
 from twofold.packing.sources import Declared, no_such_output
+
+EVERYTHING = "*"
 
 
 def python_source(
@@ -50,17 +53,25 @@ def _named(reference: str) -> tuple[Path, str]:
 
 
 def _found(model: Any) -> tuple[Path, str]:
-    function = getattr(type(model), "predict", None) if not callable(model) else model
-    target = type(model) if not callable(model) else model
+    target = model if callable(model) else type(model)
+    state = getattr(model, "__dict__", {"slots": ...})
+    if target is not model and state:
+        # A version holds the source of the class; what this object learned would be lost.
+        fix = "Let the class's load() set its state, and pack the class."
+        got = f"one with {', '.join(sorted(state)[:5])}"
+        raise DeclarationError(problem("model", "an object without state", got, fix))
     name = getattr(target, "__qualname__", "")
     try:
         path = Path(inspect.getsourcefile(target) or "")
     except TypeError:
         path = Path()
-    if function is None or not path.is_file() or not name.isidentifier():
+    # The main module may be the very script that packs: loading its copy would pack again.
+    is_main = getattr(target, "__module__", "") == "__main__"
+    if is_main or not path.is_file() or not name.isidentifier():
         fix = "Define it at the top of a module's file; then name it module:attribute."
+        got = f"{name or repr(model)} of the main script" if is_main else repr(model)
         raise DeclarationError(
-            problem("model", "a function or class at the top of a module", repr(model), fix)
+            problem("model", "a function or class at the top of a module", got, fix)
         )
     _check_attribute(path, name, name)
     return path, name
@@ -73,22 +84,29 @@ def _check_attribute(path: Path, attribute: str, reference: str) -> None:
         fix = "Mend the module."
         raise DeclarationError(problem(reference, "a module", str(error), fix)) from error
     top = attribute.partition(".")[0]
-    names = {
-        name
-        for node in tree.body
-        for name in (
-            [getattr(node, "name", None)]
-            + [getattr(target, "id", None) for target in getattr(node, "targets", [])]
-            + [getattr(item, "asname", None) or getattr(item, "name", None)
-               for item in getattr(node, "names", [])]
-        )
-        if isinstance(name, str)
-    }
+    names = set(_names(tree.body))
+    if EVERYTHING in names:
+        return
     if not attribute or top not in names:
         known = ", ".join(sorted(names)[:10])
         raise DeclarationError(
             problem(reference, f"an attribute among {known}", repr(attribute), "Name one of them.")
         )
+
+
+def _names(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that statements of a module bind, also inside its ifs, tries and loops."""
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+            continue  # what it binds inside is its own
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        if isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+        waiting += ast.iter_child_nodes(node)
 
 
 class PythonSource:

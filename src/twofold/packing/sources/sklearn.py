@@ -31,7 +31,7 @@ def read_estimator(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other library versions; parity is what decides
-            return read_skops(path) if path.suffix == ".skops" else read_pickle(path)
+            return read_skops(path) if path.suffix.lower() == ".skops" else read_pickle(path)
     except TwofoldError:
         raise
     except Exception as error:

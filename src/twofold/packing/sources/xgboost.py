@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ from twofold.errors import DeclarationError, missing_extra, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.registry import file_digest
 from twofold.model.signature import OutputKind, Signature
-from twofold.packing.sources import Declared, classifier_output, no_such_output
+from twofold.packing.sources import Declared, classifier_output, label_call, no_such_output
+from twofold.predictor.runtimes.xgboost import LINEAR, kind_of
 
 FILE = "original.ubj"
+OF_ESTIMATOR = "scikit_learn"
+"""The attribute that XGBoost's estimators leave in their files."""
+NUMBERS_ONLY = "multi:softmax"
+"""The objective that predicts the number of the likeliest class."""
 
 
 def read_booster(path: Path, output: OutputKind | None) -> XgboostSource:
@@ -32,7 +38,9 @@ def read_booster(path: Path, output: OutputKind | None) -> XgboostSource:
         what = str(error).strip().partition("\n")[0][:200]
         fix = "Write it with Booster.save_model."
         raise DeclarationError(problem(str(path), "an XGBoost model", what, fix)) from error
-    return XgboostSource(booster, _booster_output(booster, output))
+    if booster.attr(OF_ESTIMATOR):
+        booster = _at_best(booster)
+    return _booster_source(booster, output)
 
 
 def xgboost_source(model: Any, output: OutputKind | None) -> XgboostSource:
@@ -42,34 +50,63 @@ def xgboost_source(model: Any, output: OutputKind | None) -> XgboostSource:
         DeclarationError: It isn't fitted, or can't predict that output.
     """
     if not hasattr(model, "get_params"):
-        return XgboostSource(model, _booster_output(model, output))
+        return _booster_source(model, output)
     if not model.__sklearn_is_fitted__():
         name = type(model).__name__
         fix = "Call fit before packing."
         raise DeclarationError(problem("model", "a fitted one", f"{name}, unfitted", fix))
-    booster = model.get_booster()
+    if not math.isnan(model.missing):
+        fix = "Train with missing=nan, and NaN where a value is missing."
+        raise DeclarationError(problem("model.missing", "nan", str(model.missing), fix))
+    booster = _at_best(model.get_booster())
     if not hasattr(model, "classes_"):
-        return XgboostSource(booster, _booster_output(booster, output))
-    if output not in (None, "probability"):
-        raise no_such_output("an XGBoost classifier", output, "probability")
-    return XgboostSource(booster, classifier_output(output, tuple(model.classes_.tolist())))
+        return _booster_source(booster, output)
+    if output == "value":
+        raise no_such_output("an XGBoost classifier", output, "probability, label")
+    objective, _ = _objective(booster)
+    if objective == NUMBERS_ONLY and output != "label":
+        fix = "Train with objective='multi:softprob', or pack it with --output label."
+        raise DeclarationError(problem("model", "probabilities", f"objective {objective}", fix))
+    classes = tuple(model.classes_.tolist())
+    call = label_call(classes) if output == "label" else "predict"
+    return XgboostSource(booster, classifier_output(output, classes), call)
 
 
-def _booster_output(booster: Any, output: OutputKind | None) -> Declared:
+def _at_best(booster: Any) -> Any:
+    """What XGBoost's estimators predict with: the rounds up to the best one.
+
+    A booster by itself predicts with all its rounds, wherever training stopped improving.
+    """
+    best = booster.attr("best_iteration")
+    if best is None or kind_of(booster) == LINEAR:
+        return booster
+    return booster[: int(best) + 1]
+
+
+def _objective(booster: Any) -> tuple[str, int]:
+    """The objective's name, and the number of classes: 0 for two of them or none."""
     learner = json.loads(booster.save_config())["learner"]
-    objective = learner["objective"]["name"]
-    count = int(learner["learner_model_param"]["num_class"])
+    return learner["objective"]["name"], int(learner["learner_model_param"]["num_class"])
+
+
+def _booster_source(booster: Any, output: OutputKind | None) -> XgboostSource:
+    objective, count = _objective(booster)
     natural: OutputKind = "value"
     if objective in ("binary:logistic", "multi:softprob"):
         natural = "probability"
-    elif objective == "multi:softmax":
+    elif objective == NUMBERS_ONLY:
         natural = "label"
     if output not in (None, natural):
         raise no_such_output(f"an XGBoost booster of objective {objective}", output, natural)
-    if natural == "probability" and count > 1:
-        classes = tuple(str(index) for index in range(count))
-        return Declared("probability", tuple(f"prediction_{name}" for name in classes), classes)
-    return Declared(natural)
+    if objective == "binary:logistic" or natural == "value":
+        return XgboostSource(booster, Declared(natural))
+    numbers = tuple(range(count))
+    call = label_call(numbers) if natural == "label" else "predict"
+    declared = classifier_output(natural, numbers)
+    if natural == "probability":
+        columns = tuple(f"prediction_{number}" for number in numbers)
+        declared = Declared(natural, columns, declared.classes)
+    return XgboostSource(booster, declared, call)
 
 
 class XgboostSource:
@@ -78,8 +115,9 @@ class XgboostSource:
     framework: Framework = "xgboost"
     libraries = ("xgboost", "numpy")
 
-    def __init__(self, booster: Any, output: Declared) -> None:
+    def __init__(self, booster: Any, output: Declared, call: str = "predict") -> None:
         """Know the booster's inputs."""
+        self._call = call
         self.booster = booster
         self.output = output
         names = booster.feature_names
@@ -101,6 +139,6 @@ class XgboostSource:
             format="xgboost-ubj",
             sha256=file_digest(path),
             size_bytes=path.stat().st_size,
-            call="predict",
+            call=self._call,
             input="frame" if framed else "matrix",
         )

@@ -98,6 +98,9 @@ class PythonRuntime:
         self._signature = signature
         self._output = output
         self._batch_wise = batch_wise
+        # A row's values are what a table's rows have, but for timestamps (numbers inside).
+        timed = any(field.type == "timestamp" for field in signature.fields)
+        self._direct = not (batch_wise or timed)
 
     def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
         """Predict many rows."""
@@ -111,6 +114,9 @@ class PythonRuntime:
 
     def predict_values(self, values: Sequence[Value]) -> tuple[Any, ...]:
         """Predict one row."""
+        if self._direct:
+            row = dict(zip(self._signature.names, values, strict=True))
+            return (plain(self._array([self._function(row)])[0]),)
         columns = columns_of(self._signature, [values])
         return tuple(plain(column[0]) for column in self.predict_columns(columns))
 

@@ -100,7 +100,7 @@ def read_skops(path: Path) -> Any:
                 str(path),
                 "types of scikit-learn and NumPy only",
                 ", ".join(unknown[:5]),
-                "Pack the estimator with --trust-pickle.",
+                "Save the estimator with joblib and pack that with --trust-pickle.",
             )
         )
     sio = _skops()
