@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +196,7 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[RunProgress], None]]:
+def progress_bar(title: str) -> Generator[Callable[[RunProgress], None]]:
     """Show a run's progress on a terminal; elsewhere nothing is drawn."""
     bar = Progress(
         SpinnerColumn(),

@@ -10,7 +10,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,7 +78,7 @@ class _Stage:
     steps_s: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[None]:
+    def step(self, title: str) -> Generator[None]:
         self.console.print(f"\n[bold]{len(self.steps_s) + 1}. {title}[/bold]")
         start_s = time.monotonic()
         yield
@@ -86,7 +86,7 @@ class _Stage:
         self.console.print(f"   [dim]{self.steps_s[title]:.1f} s[/dim]")
 
     @contextlib.contextmanager
-    def bar(self, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(self, total: int) -> Generator[Callable[[int], None]]:
         columns = (
             TextColumn("  "),
             BarColumn(),
@@ -255,7 +255,7 @@ def _stored(
 
 
 @contextlib.contextmanager
-def _connection(url: str) -> Iterator[Callable[[dict[str, Any]], tuple[dict[str, Any], float]]]:
+def _connection(url: str) -> Generator[Callable[[dict[str, Any]], tuple[dict[str, Any], float]]]:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
 
     def ask(row: dict[str, Any]) -> tuple[dict[str, Any], float]:
@@ -337,7 +337,7 @@ def _summary(console: Console, report: DemoReport, predictor: Predictor) -> None
     batch = ("batch", runtimes.batch, per_row_s, age)
     in_process = ("real time, in process", runtimes.real_time, report.one_row_in_process_s, "live")
     over_http = ("real time, over HTTP", runtimes.real_time, report.one_row_http_s, "live")
-    rows = [batch, in_process, over_http]
+    rows: list[tuple[str, str, float, str]] = [batch, in_process, over_http]
     if report.one_row_original_s:
         rows.append(("scikit-learn itself, one row", "-", report.one_row_original_s, "live"))
     for mode, runtime, seconds, answer in rows:

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 if TYPE_CHECKING:
     Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
     Numbers = np.ndarray[tuple[int], np.dtype[Any]]
+
+# pyarrow makes these functions when it is imported, so no type checker knows them.
+pc: Any = pyarrow.compute
+"""Arrow's compute functions."""
 
 NUMPY_TYPES: dict[pa.DataType, Any] = {
     pa.float64(): np.float64,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from twofold.errors import InvalidInput, problem
 from twofold.model import arrow
+from twofold.model.arrow import pc
 from twofold.model.rows import MAX_INT64, FieldProblem, extra_field, field_check
 from twofold.model.signature import MAX_EXACT_INT, Field, Signature, Value
 
@@ -326,7 +326,7 @@ def _parsed_timestamps(field: Field, column: pa.Array) -> Converted:
     nulls, bad = arrow.null_mask(column), _none(column)
     for row in np.flatnonzero(~nulls).tolist():
         try:
-            values[row] = check(column[row].as_py())
+            values[row] = np.int64(check(column[row].as_py()))  # type: ignore[arg-type]
         except FieldProblem:
             bad[row] = True
     return arrow.from_numbers(values, nulls, arrow_type(field)), bad

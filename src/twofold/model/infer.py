@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from twofold.errors import DeclarationError, problem
 from twofold.model import arrow
+from twofold.model.arrow import pc
 from twofold.model.signature import Field, FieldType, Signature
 from twofold.model.tables import pandas_categoricals
 

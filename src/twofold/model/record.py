@@ -132,7 +132,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     output: Output
     runtimes: Modes
     rows_per_call: int = 0
-    artifacts: dict[str, Artifact]
+    artifacts: dict[RuntimeName, Artifact]
     sample: Artifact
     parity: Parity
     created_at: str

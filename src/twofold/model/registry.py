@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import msgspec
@@ -191,7 +191,7 @@ class Registry:
         return None
 
     @contextlib.contextmanager
-    def staging(self, name: str):  # noqa: ANN201 - a context manager of Path
+    def staging(self, name: str) -> Generator[Path]:
         """Give a folder on the registry's own file system that is removed afterwards."""
         folder = self.root / check_name(name) / f".staging-{uuid.uuid4().hex}"
         folder.mkdir(parents=True)

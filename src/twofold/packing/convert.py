@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,13 @@ def write_onnx(source: Source, signature: Signature, folder: Path) -> Artifact:
             model, matrix = _convert(source, signature)
     except ImportError as error:
         name = error.name or str(error)
-        raise NotConvertible(
-            f"{name} is not installed: pip install 'twofold[onnx]'"
-        ) from error
+        raise NotConvertible(f"{name} is not installed: pip install 'twofold[onnx]'") from error
     except NotConvertible:
         raise
     # The converters raise whatever their own bugs raise.
     except Exception as error:
         text = " ".join(str(error).split())[:MAX_REASON_CHARS]
-        raise NotConvertible(
-            f"the converter failed ({type(error).__name__}: {text})"
-        ) from error
+        raise NotConvertible(f"the converter failed ({type(error).__name__}: {text})") from error
     path = folder / FILE
     path.write_bytes(model.SerializeToString())
     names = [item.name for item in model.graph.output]
@@ -120,6 +117,7 @@ def _to_onnx(source: Any, signature: Signature, *, matrix: bool) -> Any:
     from skl2onnx import to_onnx  # noqa: PLC0415 - an extra
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415
 
+    types: list[Any]
     if matrix:
         types = [("rows", FloatTensorType([None, width_of(signature)]))]
     else:
@@ -175,7 +173,7 @@ def _imputes_text(part: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _silence() -> Any:
+def _silence() -> Generator[None]:
     """Keep the converters' prints, warnings and log lines from the user."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

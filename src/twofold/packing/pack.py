@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from twofold.errors import DeclarationError, TwofoldError, problem
+from twofold.errors import DeclarationError, PredictionFailed, TwofoldError, problem
 from twofold.model import arrow
 from twofold.model.columns import check_columns
 from twofold.model.infer import Overrides, infer_signature
@@ -180,6 +180,7 @@ class _Work:
         declared = self._source.output
         first = rows.slice(0, PROBED_ROWS)
         tried: list[tuple[int, Output, list[Any]]] = []
+        failures: dict[int, PredictionFailed] = {}
         for kind in self._types_to_try():
             output = Output(
                 kind=declared.kind, type=kind, names=declared.names, classes=declared.classes

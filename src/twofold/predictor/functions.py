@@ -8,7 +8,7 @@ any callable (likewise).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ def _check_one(x: Any, *, row_lists: bool) -> None:
     elif isinstance(x, np.ndarray):
         many = x.ndim > 1
     if many:
-        count = f" of {len(x)}" if hasattr(x, "__len__") else ""
+        count = f" of {len(x)}" if isinstance(x, Sized) else ""
         fix = "Pass one item, or call batch_predict(model, ...) for many."
         if isinstance(x, list) and not row_lists:
             fix += " A row of several values is passed as a tuple or dict."
@@ -234,8 +234,9 @@ def _like(data: Any, predictions: Any) -> Any:
     if module == "pandas":
         import pandas as pd  # noqa: PLC0415 - the data is pandas', so it is loaded
 
-        kind = pd.Series if flat else pd.DataFrame
-        return kind(predictions, index=data.index, **({"name": "prediction"} if flat else {}))
+        if flat:
+            return pd.Series(predictions, index=data.index, name="prediction")
+        return pd.DataFrame(predictions, index=data.index)
     if module == "polars":
         import polars as pl  # noqa: PLC0415 - as above
 

@@ -65,7 +65,8 @@ def load(reference: str, *, registry: Path | str = "registry") -> Predictor:
 def open_version(registry: Registry, record: ModelVersion) -> Predictor:
     """Open the runtimes a version was packed to use, without the self-test."""
     runtimes: dict[RuntimeName, Runtime] = {}
-    for name in {record.runtimes.batch, record.runtimes.real_time}:
+    used: set[RuntimeName] = {record.runtimes.batch, record.runtimes.real_time}
+    for name in used:
         artifact = record.artifacts[name]
         registry.check_artifact(record, artifact)
         runtimes[name] = open_runtime(

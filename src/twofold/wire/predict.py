@@ -93,10 +93,7 @@ class Predict:
         try:
             body = _decode(request.body)
         except RecursionError:
-            raise WireError(
-                "not_json",
-                problem("body", "a row of plain values", "JSON nested too deep", ONE),
-            ) from None
+            raise _too_deep() from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _why(request.body, error) from None
         if body.rows is msgspec.UNSET:
@@ -141,6 +138,10 @@ def _check_kind(kind: bytes) -> None:
         )
 
 
+def _too_deep() -> WireError:
+    return WireError("not_json", problem("body", "plain values", "JSON nested too deep", ONE))
+
+
 def _why(body: bytes, error: Exception) -> WireError | InvalidInput:
     """Say what is wrong with a body; it was refused already, so time doesn't matter."""
     if not body.strip():
@@ -150,6 +151,8 @@ def _why(body: bytes, error: Exception) -> WireError | InvalidInput:
         return WireError("not_json", problem("body", "JSON", got, "Mend the text."))
     try:
         value: Any = msgspec.json.decode(body)
+    except RecursionError:
+        return _too_deep()
     except msgspec.ValidationError:
         return InvalidInput(
             problem(

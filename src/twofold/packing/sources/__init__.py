@@ -51,9 +51,7 @@ class Source(Protocol):
         """What it predicts."""
         ...
 
-    def write_original(
-        self, folder: Path, signature: Signature, *, trust_pickle: bool
-    ) -> Artifact:
+    def write_original(self, folder: Path, signature: Signature, *, trust_pickle: bool) -> Artifact:
         """Write the file that the original runtime loads, and say how it is called.
 
         Raises:
@@ -120,9 +118,7 @@ def _read_file(path: Path, output: OutputKind | None) -> Source:
             )
 
 
-def source_of(
-    model: Any, *, output: OutputKind | None, call: Literal["row", "batch"]
-) -> Source:
+def source_of(model: Any, *, output: OutputKind | None, call: Literal["row", "batch"]) -> Source:
     """Tell the library of a live object by where its class comes from.
 
     Raises:
@@ -197,5 +193,3 @@ def no_such_output(what: str, kind: OutputKind, known: str) -> DeclarationError:
     return DeclarationError(
         problem(f"--output {kind}", f"one of {known} for {what}", kind, "Choose one of them.")
     )
-
-

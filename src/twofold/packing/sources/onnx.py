@@ -15,6 +15,7 @@ from twofold.predictor.runtimes.onnx import FEED_TYPES, MATRIX_RANK, open_sessio
 
 FILE = "original.onnx"
 PROBABILITIES = ("prob", "score")
+WITH_NAN = ("tensor(float)", "tensor(double)")
 
 
 def read_model(path: Path, output: OutputKind | None) -> OnnxSource:
@@ -61,20 +62,21 @@ class OnnxSource:
         self._chosen, self.output = self._choose(session.get_outputs(), output)
 
     def _choose(self, outputs: list[Any], kind: OutputKind | None) -> tuple[Any, Declared]:
+        for item in outputs[:1] if kind == "label" else outputs:
+            if not item.type.startswith("tensor"):
+                raise DeclarationError(
+                    problem(
+                        f"onnx output {item.name}",
+                        "a tensor",
+                        item.type,
+                        "Export the model with the option zipmap=False.",
+                    )
+                )
         likely = [
             item for item in outputs if any(word in item.name.lower() for word in PROBABILITIES)
         ]
         if likely and len(outputs) > 1 and kind in (None, "probability"):
             chosen = likely[0]
-            if not chosen.type.startswith("tensor"):
-                raise DeclarationError(
-                    problem(
-                        f"onnx output {chosen.name}",
-                        "a tensor of probabilities",
-                        chosen.type,
-                        "Export the model with the option zipmap=False.",
-                    )
-                )
             count = chosen.shape[-1] if len(chosen.shape) == MATRIX_RANK else 1
             if not isinstance(count, int) or count > 2:  # noqa: PLR2004 - two: the positive class
                 return chosen, _columns(chosen, count)
@@ -99,6 +101,7 @@ class OnnxSource:
         matrix = len(self._inputs) == 1 and (
             len(signature.fields) > 1 or first.name not in signature.names
         )
+        self._check_nulls(signature, matrix=matrix)
         shape = first.shape
         if matrix and len(shape) == MATRIX_RANK and isinstance(shape[1], int):
             width = width_of(signature)
@@ -121,6 +124,21 @@ class OnnxSource:
             input="matrix" if matrix else "columns",
             class_index=1 if two and self.output.kind == "probability" else None,
         )
+
+    def _check_nulls(self, signature: Signature, *, matrix: bool) -> None:
+        """Refuse nulls where the model has nothing that stands for them: NaN is a float."""
+        types = {item.name: item.type for item in self._inputs}
+        for field in signature.fields:
+            kind = self._inputs[0].type if matrix else types.get(field.name)
+            if field.nullable and kind not in (None, *WITH_NAN):
+                raise DeclarationError(
+                    problem(
+                        f"sample.{field.name}",
+                        f"a value in every row, as the model's input is a {kind}",
+                        "nulls",
+                        "Fill them in, here and in the rows to predict.",
+                    )
+                )
 
 
 def _columns(chosen: Any, count: Any) -> Declared:

@@ -61,7 +61,9 @@ def _check_fitted(estimator: Any) -> None:
     except NotFittedError as error:
         name = type(estimator).__name__
         fix = "Call fit before packing."
-        raise DeclarationError(problem("model", "a fitted one", f"{name}, unfitted", fix)) from error
+        raise DeclarationError(
+            problem("model", "a fitted one", f"{name}, unfitted", fix)
+        ) from error
     except TypeError:
         return  # no scikit-learn estimator by inheritance; its predictions will tell
 

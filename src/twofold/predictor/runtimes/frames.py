@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from twofold.errors import missing_extra
 from twofold.model import arrow
+from twofold.model.arrow import pc
 from twofold.model.signature import Field, Signature
 from twofold.predictor.runtimes.matrix import column_values
 
