@@ -195,7 +195,7 @@ class Service:
             raise DeadlineExceeded(
                 problem(
                     "deadline",
-                    f"{(deadline_s - received_s) * 1000:g} ms to be enough",
+                    f"{(deadline_s - received_s) * 1000:.3f} ms to be enough",
                     f"{late_ms:.3f} ms more before the model was asked",
                     "Send X-Twofold-Deadline-Ms with more time, or fewer requests at once.",
                 )

@@ -119,7 +119,10 @@ class OnnxRuntime:
         return tuple(plain(column[0]) for column in found)
 
     def _one_row(self) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:
-        """This thread's own input of one row, made once: making it anew costs half the call."""
+        """Give this thread's own input of one row, made once.
+
+        Making it anew would cost nearly as much as a small model itself.
+        """
         row = getattr(self._kept, "row", None)
         if row is None:
             arrays = {feed.name: feed.one_row() for feed in self._feeds}

@@ -32,11 +32,7 @@ def open_sklearn(path: Path, artifact: Artifact, signature: Signature) -> Tabula
         ConfigError: A library is missing, or the file asks for types that aren't trusted.
     """
     estimator = read_skops(path) if artifact.format == "skops" else read_pickle(path)
-    for part in parts_of(estimator):
-        # Forests sum their trees in the order in which their threads come: the last bits would
-        # change from call to call. The caller brings its own threads.
-        if getattr(part, "n_jobs", 1) != 1:
-            part.n_jobs = 1
+    use_one_thread(estimator)
     for words in WARNINGS:
         warnings.filterwarnings("ignore", message=words)
     call = getattr(estimator, artifact.call)
@@ -69,6 +65,17 @@ def _is_plain(name: str) -> bool:
         return False
     home = str(getattr(found, "__module__", ""))
     return home.startswith(TRUSTED_PACKAGES if isinstance(found, type) else TRUSTED_FUNCTIONS)
+
+
+def use_one_thread(estimator: Any) -> None:
+    """Let an estimator and all inside it predict with the caller's thread alone.
+
+    Forests sum their trees in the order in which their threads come: the last bits would change
+    from call to call.
+    """
+    for part in parts_of(estimator):
+        if getattr(part, "n_jobs", 1) != 1:
+            part.n_jobs = 1
 
 
 def parts_of(estimator: Any) -> Iterator[Any]:
