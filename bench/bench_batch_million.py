@@ -1,5 +1,6 @@
 """A million customers from Parquet to Parquet, whole processes: the plain pandas script against
-`twofold batch run` (validated, quarantining, staged, committed)."""
+`twofold batch run` (validated, quarantining, staged, committed).
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SETTINGS = ServeSettings(
     body_timeout_s=0.5,
 )
 
-MODEL = '''
+MODEL = """
 import time
 
 def score(row):
@@ -36,7 +36,7 @@ def score(row):
     if row["amount"] == 777.0:
         time.sleep(0.7)
     return row["amount"] * 2.0 + row["visits"]
-'''
+"""
 SAMPLE = [
     {
         "amount": i / 4,

@@ -16,7 +16,7 @@ from twofold.app.serve import running_server
 from twofold.wire.statuses import STATUSES
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bad_inputs import (  # noqa: E402 - the table lies beside this file, in no package
+from bad_inputs import (
     BAD_INPUTS,
     GOOD,
     SETTINGS,

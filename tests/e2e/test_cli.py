@@ -35,9 +35,7 @@ def fragile(row):
 """
 
 
-def run(
-    folder: Path, *arguments: str, code: int = 0
-) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "twofold", *arguments],
         cwd=folder,
@@ -104,7 +102,12 @@ def test_a_batch_commits_every_row_in_order(folder: Path, source: str) -> None:
         row["x"] * 2 + (1 if row["s"] == "a" else 0) for row in ROWS
     ]
     assert rows[0].keys() == {
-        "id", "s", "prediction", "model_version", "run_id", "predicted_at",
+        "id",
+        "s",
+        "prediction",
+        "model_version",
+        "run_id",
+        "predicted_at",
     }
     again = as_json(folder, *command, "--run-id", "night")
     assert again["state"] == "already committed"
@@ -115,7 +118,9 @@ def test_a_batch_commits_every_row_in_order(folder: Path, source: str) -> None:
 
 
 def test_a_row_the_model_fails_on_is_set_aside_alone(folder: Path) -> None:
-    done = as_json(folder, "batch", "run", "fragile", "rows.parquet", "--output", "f", "--key", "id")
+    done = as_json(
+        folder, "batch", "run", "fragile", "rows.parquet", "--output", "f", "--key", "id"
+    )
     manifest = done["manifest"]
     assert (manifest["rows_predicted"], manifest["rows_quarantined"]) == (99, 1)
     aside = pq.read_table(Path(folder, done["folder"], "quarantine.parquet")).to_pylist()

@@ -27,14 +27,16 @@ from twofold.errors import ConfigError
 from twofold.serving.settings import ServeSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bad_inputs import (  # noqa: E402 - it lies beside this file, in no package
+from bad_inputs import (
     GOOD,
     PACK,
     PREDICT,
     changed,
-    http as request_bytes,
     pack_model,
     post,
+)
+from bad_inputs import (
+    http as request_bytes,
 )
 
 LIMIT_S = 60.0
@@ -74,7 +76,10 @@ class Server:
 
     def workers(self) -> list[int]:
         shown = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         split = [line.split(None, 2) for line in shown.splitlines()]
         parent = str(self.process.pid)
@@ -318,9 +323,7 @@ def test_changed_model_file_ends_the_start_with_its_reason_and_no_restart_loop(
         (["demo", "--host=256.0.0.1"], "serve.host: expected an address"),
     ],
 )
-def test_server_that_cannot_start_says_why(
-    folder: Path, arguments: list[str], words: str
-) -> None:
+def test_server_that_cannot_start_says_why(folder: Path, arguments: list[str], words: str) -> None:
     with command(folder, *arguments) as process:
         out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1

@@ -1,2 +1,4 @@
 from hypothesis import settings
-settings.register_profile("x", deadline=None); settings.load_profile("x")
+
+settings.register_profile("x", deadline=None)
+settings.load_profile("x")

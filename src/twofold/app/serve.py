@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def serve(
 @contextlib.contextmanager
 def running_server(
     references: Sequence[str], *, registry: Path, settings: ServeSettings
-) -> Iterator[str]:
+) -> Generator[str]:
     """Run a server in the background, as a child process; stop it at the end.
 
     Args:
@@ -115,7 +115,8 @@ def running_server(
         ConfigError: The server couldn't start; the message is its own.
     """
     flags = [
-        f"{item.flag}={getattr(settings, item.name)}" for item in declared_in(ServeSettings, "serve")
+        f"{item.flag}={getattr(settings, item.name)}"
+        for item in declared_in(ServeSettings, "serve")
     ]
     command = [sys.executable, "-m", "twofold", "serve", *references, *flags]
     command += ["--registry", str(registry), "--json"]

@@ -177,7 +177,9 @@ def _show_result(result: RunResult, *, as_json: bool) -> None:
             }
         )
         return
-    resumed = f", {result.rows_resumed:,} of them by earlier attempts" if result.rows_resumed else ""
+    resumed = (
+        f", {result.rows_resumed:,} of them by earlier attempts" if result.rows_resumed else ""
+    )
     talk.print(
         f"{result.state}: {manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted"
         f"{resumed}, {manifest.rows_quarantined:,} quarantined, in {result.elapsed_s:.1f} s"

@@ -170,8 +170,10 @@ def _summary(record: ModelVersion, aliases: list[str]) -> dict[str, Any]:
 
 def show_version(record: ModelVersion) -> None:
     """Print one version for people."""
-    data.print(f"[bold]{record.name}@{record.version}[/bold]  {record.framework}  "
-               f"packed {record.created_at[:19]} UTC  digest {record.digest[:12]}")
+    data.print(
+        f"[bold]{record.name}@{record.version}[/bold]  {record.framework}  "
+        f"packed {record.created_at[:19]} UTC  digest {record.digest[:12]}"
+    )
     libraries = ", ".join(f"{name} {version}" for name, version in record.libraries.items())
     data.print(f"made with {libraries or 'Python alone'}\n")
     fields = Table(box=None, pad_edge=False, title="inputs", title_justify="left")

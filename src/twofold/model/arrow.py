@@ -100,9 +100,7 @@ def from_strings(values: Sequence[str | None]) -> pa.Array:
     nulls = np.fromiter((value is None for value in values), np.bool_, len(values))
     validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls.any() else None
     data = pa.py_buffer(b"".join(encoded))
-    return pa.Array.from_buffers(
-        pa.string(), len(values), [validity, pa.py_buffer(offsets), data]
-    )
+    return pa.Array.from_buffers(pa.string(), len(values), [validity, pa.py_buffer(offsets), data])
 
 
 def filter_rows(batch: pa.RecordBatch, keep: Mask) -> pa.RecordBatch:

@@ -151,9 +151,7 @@ def check_columns(
     if not bad_in:
         return Checked(checked, None, [])
     valid = ~np.logical_or.reduce(list(bad_in.values()))
-    problems = [
-        _words(signature, batch, row, bad_in) for row in np.flatnonzero(~valid).tolist()
-    ]
+    problems = [_words(signature, batch, row, bad_in) for row in np.flatnonzero(~valid).tolist()]
     return Checked(arrow.filter_rows(checked, valid), valid, problems)
 
 
@@ -175,9 +173,7 @@ def _column_of(field: Field, values: list[Any]) -> pa.Array:
         flat = np.array([value or blank for value in values], np.float64).reshape(-1)
         items = arrow.from_numbers(flat)
         validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls.any() else None
-        return pa.Array.from_buffers(
-            arrow_type(field), len(values), [validity], children=[items]
-        )
+        return pa.Array.from_buffers(arrow_type(field), len(values), [validity], children=[items])
     kinds = {"bool": np.bool_, "float32": np.float32, "float64": np.float64}
     kind = kinds.get(field.type, np.int64)
     if nulls.any():

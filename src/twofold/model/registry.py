@@ -111,9 +111,7 @@ class Registry:
             known = ", ".join(self.names()) or "none"
             fix = f"Pack it with `twofold pack ... --name {wanted.name}`, or name another registry."
             raise UnknownModel(
-                problem(
-                    f"registry {self.root}", f"a model among: {known}", repr(wanted.name), fix
-                )
+                problem(f"registry {self.root}", f"a model among: {known}", repr(wanted.name), fix)
             )
         aliases = self.aliases(wanted.name)
         version = wanted.version

@@ -97,7 +97,7 @@ class RowCheck:
         name = ""
         try:
             if isinstance(row, Mapping):
-                for name, check in self._checks:  # noqa: B007 - name is for the message
+                for name, check in self._checks:
                     values.append(check(row[name]))
                 if len(row) != len(values):
                     self._check_extra(row, where)

@@ -30,7 +30,7 @@ TREE_SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 """Where each tree of LightGBM's text begins; without it the trees are read one by one."""
 
 
-class NotConvertible(Exception):  # noqa: N818 - a fact, not a fault
+class NotConvertible(Exception):
     """The model has no ONNX form that can be made here; its text says why."""
 
 

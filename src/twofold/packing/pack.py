@@ -99,9 +99,7 @@ def pack(
     source = read_source(declaration.model, output=declaration.output, call=declaration.call)
     say("reading the sample")
     table = sample_table(declaration.sample)
-    signature = infer_signature(
-        table, inputs=source.feature_names, overrides=declaration.overrides
-    )
+    signature = infer_signature(table, inputs=source.feature_names, overrides=declaration.overrides)
     rows = _valid_rows(signature, table)
     with registry.staging(declaration.name) as staged:
         work = _Work(declaration, source, signature, staged)
@@ -163,9 +161,7 @@ class _Work:
     def _open(self, name: RuntimeName, output: Output) -> Runtime:
         trusted = self._declaration.trust_pickle
         artifact = self._artifacts[name]
-        return open_runtime(
-            artifact, self._staged, self._signature, output, trust_pickle=trusted
-        )
+        return open_runtime(artifact, self._staged, self._signature, output, trust_pickle=trusted)
 
     def _convert(self) -> str:
         """Stage an ONNX form; gives the reason if there is none."""
@@ -279,9 +275,7 @@ class _Work:
         return (*self._source.libraries, *(("onnxruntime",) if "onnx" in used else ()))
 
     def _write_sample(self, proof: Proof) -> Artifact:
-        spread = np.unique(
-            np.linspace(0, proof.sample_rows - 1, KEPT_SAMPLE_ROWS).astype(np.int64)
-        )
+        spread = np.unique(np.linspace(0, proof.sample_rows - 1, KEPT_SAMPLE_ROWS).astype(np.int64))
         rows = proof.rows.take(arrow.from_numbers(spread))
         expected = output_columns(proof.output, [column[spread] for column in proof.reference])
         names = [*rows.schema.names, *(EXPECTED + name for name in proof.output.names)]

@@ -135,7 +135,9 @@ def _middle(low: Any, high: Any) -> Any:
         return low // 2 + high // 2 + (low % 2 + high % 2) // 2
     # Half of each first: the sum of two large floats may be infinite.
     middle = low / 2 + high / 2
-    return np.where((middle < np.minimum(low, high)) | (middle > np.maximum(low, high)), low, middle)
+    return np.where(
+        (middle < np.minimum(low, high)) | (middle > np.maximum(low, high)), low, middle
+    )
 
 
 def _with_column(batch: pa.RecordBatch, index: int, column: pa.Array) -> pa.RecordBatch:

@@ -127,8 +127,7 @@ def _check_many(data: Any) -> None:
             wrapped = f"[{wrapped}]" if len(wrapped) <= MAX_SHOWN_CHARS else "a list of it"
             one = wrapped.removeprefix("[").removesuffix("]") if wrapped[0] == "[" else "it"
             raise InvalidInput(
-                f"{where} {_shown(data)}. Pass {wrapped}, or call "
-                f"real_time_predict(model, {one})."
+                f"{where} {_shown(data)}. Pass {wrapped}, or call real_time_predict(model, {one})."
             )
     if isinstance(data, Set):
         raise InvalidInput(f"{where} a set, which has no order. Pass sorted(...) of it.")

@@ -85,9 +85,7 @@ def read_sample(registry: Registry, record: ModelVersion) -> Sample:
     with pa.memory_map(str(path)) as source:
         table = one_batch(pa.ipc.open_file(source).read_all())
     names = [EXPECTED + name for name in record.output.names]
-    return Sample(
-        rows=table.select(list(record.signature.names)), expected=table.select(names)
-    )
+    return Sample(rows=table.select(list(record.signature.names)), expected=table.select(names))
 
 
 def self_test(predictor: Predictor, sample: Sample) -> None:
@@ -105,9 +103,7 @@ def self_test(predictor: Predictor, sample: Sample) -> None:
     fix = "Install the library versions of its record, or pack the model again here."
     wanted = [_array(column) for column in sample.expected.columns]
     found = [_array(column) for column in many.columns]
-    difference = compare(
-        wanted, found, predictor.output, tolerance=predictor.parity.tolerance
-    )
+    difference = compare(wanted, found, predictor.output, tolerance=predictor.parity.tolerance)
     if not difference.passed:
         raise ConfigError(problem(where, "its sample's predictions", difference.reason, fix))
     for index, row in enumerate(rows.to_pylist()):

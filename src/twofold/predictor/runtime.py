@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twofold.model.signature import Value
-
 import numpy as np
+
+from twofold.model.signature import Value
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -136,9 +136,7 @@ class Service:
             )
         return versions[version]
 
-    def predict_one(
-        self, served: Served, row: Any, *, received_s: float, deadline_s: float
-    ) -> Any:
+    def predict_one(self, served: Served, row: Any, *, received_s: float, deadline_s: float) -> Any:
         """Predict one row.
 
         Args:
@@ -202,9 +200,7 @@ class Service:
             )
         return now_s
 
-    def _finish(
-        self, served: Served, rows: int, received_s: float, started_s: float
-    ) -> None:
+    def _finish(self, served: Served, rows: int, received_s: float, started_s: float) -> None:
         now_s = self.clock()
         metrics = self.metrics
         metrics.add(served.outcome_slots[Outcome.OK])

@@ -32,18 +32,14 @@ class ServeSettings:
         minimum=0.0,
         maximum=3_600.0,
     )
-    max_rows: int = setting(
-        10_000, "Rows one request may ask for.", minimum=1, maximum=1_000_000
-    )
+    max_rows: int = setting(10_000, "Rows one request may ask for.", minimum=1, maximum=1_000_000)
     max_body_bytes: int = setting(
         16_777_216, "Bytes of one request's body.", minimum=1, maximum=1_073_741_824
     )
     max_header_bytes: int = setting(
         16_384, "Bytes of one request's headers.", minimum=256, maximum=1_048_576
     )
-    max_url_bytes: int = setting(
-        4_096, "Bytes of one request's URL.", minimum=64, maximum=65_536
-    )
+    max_url_bytes: int = setting(4_096, "Bytes of one request's URL.", minimum=64, maximum=65_536)
     max_connections: int = setting(
         4_096,
         "Connections a worker keeps open; further ones are answered 503.",

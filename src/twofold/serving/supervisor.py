@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -108,6 +108,7 @@ def _watch(
             restarted()
             continue
         if signals in wait([signals, *team.sources()], wait_s):
+            os.read(signals, 1)  # this one is heard: only a further one cuts the draining short
             return
         team.look()
         if not announced and team.all_ready():
@@ -205,7 +206,7 @@ def _end_of(code: int) -> str:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[int]:
+def _signals() -> Generator[int]:
     """Give a descriptor that becomes readable at SIGTERM or SIGINT, once for each."""
     reader, writer = os.pipe()
     kinds = (signal.SIGTERM, signal.SIGINT)

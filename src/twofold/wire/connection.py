@@ -202,9 +202,7 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
         else:
             limit_s = (
-                settings.header_timeout_s
-                if parser.phase is Phase.HEAD
-                else settings.body_timeout_s
+                settings.header_timeout_s if parser.phase is Phase.HEAD else settings.body_timeout_s
             )
             if now_s - parser.since_s > limit_s:
                 self._take([parser.timed_out()])

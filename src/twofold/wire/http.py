@@ -87,7 +87,7 @@ class Phase(enum.Enum):
     BODY = "body"
 
 
-class _Stop(Exception):  # noqa: N818 - it isn't an error, it ends the parser's callbacks
+class _Stop(Exception):
     """Ends the native parser's work on this stream."""
 
 
@@ -106,9 +106,22 @@ class RequestParser:
 
     # One slot per part of the message being read; the object lives as long as its connection.
     __slots__ = (
-        "_body", "_body_bytes", "_events", "_headers", "_header_bytes", "_limits", "_now_s",
-        "_over", "_parser", "_progress", "_received_s", "_target", "_unseen_bytes", "_upgrading",
-        "phase", "since_s",
+        "_body",
+        "_body_bytes",
+        "_events",
+        "_header_bytes",
+        "_headers",
+        "_limits",
+        "_now_s",
+        "_over",
+        "_parser",
+        "_progress",
+        "_received_s",
+        "_target",
+        "_unseen_bytes",
+        "_upgrading",
+        "phase",
+        "since_s",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, now_s: float) -> None:

@@ -15,6 +15,9 @@ BACKLOG_CONNECTIONS = 2_048
 CHECK_S = 0.25
 """How often timeouts are looked at; they are that much late at most."""
 DRAIN_CHECK_S = 0.01
+READ_TURNS = 8
+"""Turns of the loop in which all that had come when the server was told to stop is accepted and
+read: no request that was sent before is taken for one that came after, or cut off."""
 SPARE_FILES = 256
 """Open files besides connections: what the models and the loop keep open."""
 
@@ -68,13 +71,13 @@ async def _listen(
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(parent, stop.set)
-    server = await loop.create_server(
-        connections.make, sock=listener, backlog=BACKLOG_CONNECTIONS
-    )
+    server = await loop.create_server(connections.make, sock=listener, backlog=BACKLOG_CONNECTIONS)
     checks = asyncio.create_task(_check(connections))
     ready()
     await stop.wait()
     loop.remove_reader(parent)
+    for _ in range(READ_TURNS):
+        await asyncio.sleep(0)
     drain()
     connections.draining = True
     server.close()

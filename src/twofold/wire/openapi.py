@@ -195,7 +195,9 @@ def _get(
     operation: str, summary: str, *refusals: int, kind: str = "application/json"
 ) -> dict[str, Any]:
     schema = {"type": "object"} if kind == "application/json" else {"type": "string"}
-    answers: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
+    answers: dict[str, Any] = {
+        "200": {"description": summary, "content": {kind: {"schema": schema}}}
+    }
     for status in refusals:
         answers[str(status)] = {"description": "It isn't.", "content": _json({"type": "object"})}
     return {"get": {"operationId": operation, "summary": summary, "responses": answers}}

@@ -102,7 +102,10 @@ class Routes:
         match path.split("/"):
             case ["", "v1", "models", name] | ["", "v1", "models", name, "predict"]:
                 return self._unknown_model(name, None, path)
-            case ["", "v1", "models", name, "versions", version, *rest] if rest in ([], ["predict"]):
+            case ["", "v1", "models", name, "versions", version, *rest] if rest in (
+                [],
+                ["predict"],
+            ):
                 return self._unknown_model(name, version, path)
             case _:
                 return _unknown_path(path)

@@ -217,7 +217,7 @@ def test_same_run_again_is_already_committed_and_nothing_is_written(bench: Any) 
         ({"input": True}, "another content of the input"),
     ],
 )
-def test_same_run_id_for_something_else_is_refused_and_nothing_is_written(  # noqa: PLR0913
+def test_same_run_id_for_something_else_is_refused_and_nothing_is_written(
     bench: Any,
     crash: type[BaseException],
     doubler: Callable[..., Any],

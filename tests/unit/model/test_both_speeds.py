@@ -61,8 +61,9 @@ def plain(value: Any) -> Any:
 def test_a_value_is_admitted_or_refused_alike_in_a_column_and_in_a_row(
     field: Field, nullable: bool, data: st.DataObject
 ) -> None:
-    field = Field(**{name: getattr(field, name) for name in field.__struct_fields__}
-                  | {"nullable": nullable})
+    field = Field(
+        **{name: getattr(field, name) for name in field.__struct_fields__} | {"nullable": nullable}
+    )
     signature = Signature(fields=(field,))
     kind = data.draw(st.sampled_from(list(BY_TYPE)))
     values = data.draw(st.lists(BY_TYPE[kind] | st.none(), min_size=1, max_size=8))
@@ -135,7 +136,17 @@ def test_text_of_a_csv_is_parsed_into_the_declared_type(text: str, field: str, v
 
 @pytest.mark.parametrize(
     ("text", "field"),
-    [("abc", "i"), ("0x1F", "i"), ("0x1F", "d"), ("7.5", "i"), ("", "i"), ("inf", "d"), ("1,5", "d"), ("1e", "d"), ("1", "b")],
+    [
+        ("abc", "i"),
+        ("0x1F", "i"),
+        ("0x1F", "d"),
+        ("7.5", "i"),
+        ("", "i"),
+        ("inf", "d"),
+        ("1,5", "d"),
+        ("1e", "d"),
+        ("1", "b"),
+    ],
 )
 def test_text_that_is_no_such_value_is_a_problem_that_shows_it(text: str, field: str) -> None:
     row = {name: [None] for name in TEXT.names} | {field: [text]}

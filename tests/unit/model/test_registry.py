@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from twofold.errors import ConfigError, InvalidInput, UnknownModel
-from twofold.model.record import Artifact, Candidate, Modes, ModelVersion, Parity
+from twofold.model.record import Artifact, Candidate, ModelVersion, Modes, Parity
 from twofold.model.registry import Registry, content_digest, file_digest
 from twofold.model.signature import Field, Output, Signature
 

@@ -158,7 +158,9 @@ def test_every_file_format_packs_without_a_pickle_left_to_run(
 ) -> None:
     path = tmp_path / f"model{suffix}"
     if suffix in (".joblib", ".pkl", ".skops", ".onnx"):
-        write_sklearn(path, GradientBoostingClassifier(n_estimators=5).fit(numbers, target), numbers)
+        write_sklearn(
+            path, GradientBoostingClassifier(n_estimators=5).fit(numbers, target), numbers
+        )
     elif suffix == ".txt":
         model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(numbers, target)
         model.booster_.save_model(path)
@@ -211,9 +213,7 @@ def test_code_of_ones_own_needs_trust(numbers: pd.DataFrame, target: Any, regist
     with pytest.raises(DeclarationError, match="--trust-pickle"):
         twofold.pack(model, name="m", sample=numbers, registry=registry)
     assert Registry(registry).names() == []
-    predictor = twofold.pack(
-        model, name="m", sample=numbers, registry=registry, trust_pickle=True
-    )
+    predictor = twofold.pack(model, name="m", sample=numbers, registry=registry, trust_pickle=True)
     assert predictor.record.artifacts["original"].format == "joblib"
     both_speeds_agree(predictor, numbers.head(20))
 

@@ -77,8 +77,12 @@ def test_a_library_that_predicts_otherwise_here_is_noticed(
 ) -> None:
     # Played by a version whose model file was exchanged, all digests made anew.
     predictor = pack(tmp_path, sample, target, HistGradientBoostingClassifier(max_iter=5))
-    other = pack(tmp_path / "other", sample, [1 - y for y in target],
-                 HistGradientBoostingClassifier(max_iter=5))
+    other = pack(
+        tmp_path / "other",
+        sample,
+        [1 - y for y in target],
+        HistGradientBoostingClassifier(max_iter=5),
+    )
     record = predictor.record
     file = record.artifacts["original"].file
     folder = tmp_path / "m" / "1"

@@ -33,7 +33,10 @@ def test_a_flipped_label_fails_however_small_the_difference() -> None:
 
 def test_the_largest_class_is_the_label_of_several_probabilities() -> None:
     names = Output(kind="probability", type="float64", names=("a", "b"))
-    one, other = [np.array([0.5]), np.array([0.5 - 1e-9])], [np.array([0.5 - 1e-9]), np.array([0.5])]
+    one, other = (
+        [np.array([0.5]), np.array([0.5 - 1e-9])],
+        [np.array([0.5 - 1e-9]), np.array([0.5])],
+    )
     assert compare(one, other, names, tolerance=1e-5).label_flips == 1
 
 

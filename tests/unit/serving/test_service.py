@@ -37,7 +37,9 @@ def test_unknown_model_or_version_is_refused_and_names_the_known(
 def test_request_past_its_deadline_is_refused_without_touching_the_model(bench: Any) -> None:
     received_s = bench.clock.now_s
     bench.clock.now_s += 0.3
-    with pytest.raises(DeadlineExceeded, match="expected 250.000 ms to be enough, got 50.000 ms more"):
+    with pytest.raises(
+        DeadlineExceeded, match="expected 250.000 ms to be enough, got 50.000 ms more"
+    ):
         bench.one({"amount": 1.0}, received_s=received_s, deadline_s=received_s + 0.25)
     assert bench.models[0].calls == 0
     assert bench.total(REQUESTS, "doubler", "2", "late") == 1

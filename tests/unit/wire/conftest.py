@@ -50,9 +50,7 @@ class Doubler:
             runtimes=Modes(batch="original", real_time="original"),
             artifacts={"original": file},
             sample=file,
-            parity=Parity(
-                sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()
-            ),
+            parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
             created_at="2026-01-31T12:00:00+00:00",
         )
 

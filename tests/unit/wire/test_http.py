@@ -158,7 +158,10 @@ def test_what_breaks_http_or_a_limit_is_refused(stream: bytes, code: str, words:
         b"GET / HTTP/1.1\r\nA: " + b"a" * 2_000,
         b"GET /" + b"a" * 50 + b" HTTP/1.1\r\n" + HOST + b"A:" + b" " * 2_000,
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3;" + b"x" * 2_000,
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: " + b"x" * 2_000,
+        b"POST / HTTP/1.1\r\n"
+        + HOST
+        + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: "
+        + b"x" * 2_000,
     ],
 )
 def test_what_the_native_parser_holds_back_is_bounded_too(stream: bytes) -> None:

@@ -53,9 +53,7 @@ def test_a_pickle_is_not_read_unless_it_is_trusted(tmp_path: Path) -> None:
         ("m.onnx", "onnx"),
     ],
 )
-def test_a_file_that_a_library_cannot_read_is_named(
-    name: str, kind: str, tmp_path: Path
-) -> None:
+def test_a_file_that_a_library_cannot_read_is_named(name: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(ConfigError) as caught:

@@ -15,7 +15,7 @@ from twofold.model.record import Artifact
 from twofold.model.signature import Field, Output, Signature
 from twofold.predictor.runtimes import open_runtime
 
-MODULE = '''
+MODULE = """
 seen = []
 
 def keep(row):
@@ -45,7 +45,7 @@ class Model:
 
 class Nothing:
     pass
-'''
+"""
 NUMBER = Signature(fields=(Field(name="x", type="float64"),))
 
 

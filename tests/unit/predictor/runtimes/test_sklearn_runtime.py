@@ -41,9 +41,10 @@ def test_a_pipeline_of_a_frame_predicts_as_itself(opened: Any) -> None:
 def test_an_estimator_of_a_matrix_needs_no_names(opened: Any) -> None:
     rows = FRAME[["x", "n"]]
     model = DecisionTreeClassifier(max_depth=4).fit(rows.to_numpy(), TARGET)
-    assert opened(model, rows).many()[0].tolist() == model.predict_proba(rows.to_numpy())[
-        :, 1
-    ].tolist()
+    assert (
+        opened(model, rows).many()[0].tolist()
+        == model.predict_proba(rows.to_numpy())[:, 1].tolist()
+    )
 
 
 def test_forests_predict_with_one_thread_wherever_they_stand(opened: Any) -> None:
@@ -51,9 +52,10 @@ def test_forests_predict_with_one_thread_wherever_they_stand(opened: Any) -> Non
     model = make_pipeline(
         StandardScaler(), VotingClassifier([("f", forest)], voting="soft", n_jobs=2)
     ).fit(FRAME[["x", "n"]], TARGET)
-    assert opened(model, FRAME[["x", "n"]]).many()[0].tolist() == model.predict_proba(
-        FRAME[["x", "n"]]
-    )[:, 1].tolist()
+    assert (
+        opened(model, FRAME[["x", "n"]]).many()[0].tolist()
+        == model.predict_proba(FRAME[["x", "n"]])[:, 1].tolist()
+    )
     use_one_thread(model)
     assert model[-1].n_jobs == 1
     assert model[-1].estimators_[0].n_jobs == 1
