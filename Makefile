@@ -43,8 +43,8 @@ demo: ## Pack a model, predict a million customers, serve one
 		&& echo "set-up: $$(( $$(date +%s) - began )) s" >&2
 	@$(BIN)/twofold demo
 
-test: $(DEV) ## Run the tests
-	$(BIN)/python -m pytest
+test: $(DEV) ## Run the tests; ARGS="tests/unit -k words" for some
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV) ## Check style, layout and import contracts
 	$(BIN)/ruff check

@@ -1,5 +1,6 @@
-"""A million customers from Parquet to Parquet, whole processes: the plain pandas script against
-`twofold batch run` (validated, quarantining, staged, committed).
+"""A million customers from Parquet to Parquet: the plain pandas script against `twofold batch run`.
+
+Whole processes; twofold's also validates, quarantines, stages and commits.
 """
 
 from __future__ import annotations

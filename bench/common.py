@@ -1,4 +1,4 @@
-"""What the benchmarks share: the Telco customers, the plain model, and medians of repeated calls."""
+"""What the benchmarks share: the Telco customers, the plain model, medians of repeated calls."""
 
 from __future__ import annotations
 

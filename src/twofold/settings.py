@@ -8,6 +8,7 @@ declaration. Later sources win: `twofold.toml`, then `TWOFOLD_*`, then flags.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
@@ -57,21 +58,19 @@ class Declared:
 def declared_in(cls: type, section: str = "") -> list[Declared]:
     """List the settings a dataclass declares, in order."""
     types = get_type_hints(cls)
-    found: list[Declared] = []
-    for field in dataclasses.fields(cls):
-        if "doc" in field.metadata:
-            found.append(
-                Declared(
-                    section=section,
-                    name=field.name,
-                    type=types[field.name],
-                    default=field.default,
-                    doc=field.metadata["doc"],
-                    minimum=field.metadata["minimum"],
-                    maximum=field.metadata["maximum"],
-                )
-            )
-    return found
+    return [
+        Declared(
+            section=section,
+            name=field.name,
+            type=types[field.name],
+            default=field.default,
+            doc=field.metadata["doc"],
+            minimum=field.metadata["minimum"],
+            maximum=field.metadata["maximum"],
+        )
+        for field in dataclasses.fields(cls)
+        if "doc" in field.metadata
+    ]
 
 
 def read_settings(
@@ -137,17 +136,20 @@ def _typed(item: Declared, raw: Any) -> Any:
         if isinstance(value, bool):
             return value
     elif wanted in (int, float):
-        if isinstance(raw, str):
-            try:
-                return wanted(raw)
-            except ValueError:
-                pass
-        elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
-            if wanted is float or int(raw) == raw:
-                return wanted(raw)
+        number = _number(raw)
+        if math.isfinite(number) and (wanted is float or number.is_integer()):
+            return wanted(number)
     elif isinstance(raw, str):
         return raw
     raise ValueError(f"expected {_word(wanted)}, got {raw!r}. {item.doc}")
+
+
+def _number(raw: Any) -> float:
+    """A number, or a text of one; NaN if it is neither."""
+    try:
+        return math.nan if isinstance(raw, bool) else float(raw)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _word(wanted: type) -> str:

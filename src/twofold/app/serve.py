@@ -120,7 +120,8 @@ def running_server(
     ]
     command = [sys.executable, "-m", "twofold", "serve", *references, *flags]
     command += ["--registry", str(registry), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    # The command is this Python with the arguments made above.
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
         try:
             yield _announced(process)
         finally:

@@ -175,7 +175,9 @@ def _find(text: str) -> list[Path]:
     elif given.exists():
         found = [given]
     else:
-        found = [path for path in map(Path, glob.glob(text, recursive=True)) if path.is_file()]
+        # Path.glob takes no absolute patterns.
+        matches = glob.glob(text, recursive=True)  # noqa: PTH207
+        found = [path for path in map(Path, matches) if path.is_file()]
     if not found:
         raise InvalidInput(
             problem(

@@ -23,6 +23,7 @@ from twofold.model.registry import Registry
 from twofold.model.signature import Field, FieldType
 
 MAX_SHOWN_CATEGORIES = 4
+MILLISECOND_S = 1e-3
 
 
 @click.command()
@@ -228,7 +229,9 @@ def runtimes_table(record: ModelVersion) -> Table:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f"{seconds * 1e6:,.0f} µs" if seconds < 1e-3 else f"{seconds * 1e3:,.1f} ms"
+    if seconds < MILLISECOND_S:
+        return f"{seconds * 1e6:,.0f} µs"
+    return f"{seconds * 1e3:,.1f} ms"
 
 
 def _verdict(candidate: Candidate) -> str:

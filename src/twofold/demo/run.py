@@ -167,9 +167,10 @@ def _clear(folder: Path) -> None:
 
 
 def _train(real: pa.Table, model_file: Path) -> None:
+    model = customers.train(real)
     import joblib  # noqa: PLC0415 - comes with scikit-learn
 
-    joblib.dump(customers.train(real), model_file)
+    joblib.dump(model, model_file)
 
 
 def _pack(stage: _Stage, real: pa.Table, model_file: Path, folder: Path) -> Predictor:

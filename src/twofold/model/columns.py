@@ -7,7 +7,7 @@ that a row is refused for the same reason at either speed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from twofold.errors import InvalidInput, problem
 from twofold.model import arrow
 from twofold.model.arrow import pc
 from twofold.model.rows import MAX_INT64, FieldProblem, extra_field, field_check
-from twofold.model.signature import MAX_EXACT_INT, Field, Signature, Value
+from twofold.model.signature import MAX_EXACT_INT, Field, FieldType, Signature, Value
 
 if TYPE_CHECKING:
     from twofold.model.arrow import Mask
@@ -205,19 +205,15 @@ def _convert(field: Field, column: pa.Array, *, from_text: bool) -> Converted:
     if pa.types.is_null(kind):
         nothing = pa.nulls(len(column), arrow_type(field))
         return nothing, np.zeros(len(column), np.bool_)
-    if field.type == "string":
-        return _strings(field, column)
-    if field.type == "timestamp":
-        return _timestamps(field, column)
-    if field.type == "tensor":
-        return _tensors(field, column)
-    if from_text and _is_text(kind):
+    if from_text and _is_text(kind) and field.type in PARSED:
         return _parsed(field, column)
-    if field.type == "bool":
-        return (column, _none(column)) if pa.types.is_boolean(kind) else _refused(field, column)
-    if field.type == "int64":
-        return _integers(field, column)
-    return _floats(field, column)
+    return CONVERTERS[field.type](field, column)
+
+
+def _bools(field: Field, column: pa.Array) -> Converted:
+    if not pa.types.is_boolean(column.type):
+        return _refused(field, column)
+    return column, _none(column)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -256,7 +252,7 @@ def _floats(field: Field, column: pa.Array) -> Converted:
         return _refused(field, column)
     values, nulls = arrow.numbers(column), arrow.null_mask(column)
     bad = _none(column)
-    if pa.types.is_integer(kind) and kind.bit_width == 64:
+    if kind in (pa.int64(), pa.uint64()):
         low = values < 0 if not pa.types.is_signed_integer(kind) else values < -MAX_EXACT_INT
         bad = (low | (values > MAX_EXACT_INT)) & ~nulls
     wide = values.astype(np.float64)
@@ -337,9 +333,9 @@ def _tensors(field: Field, column: pa.Array) -> Converted:
     items = kind.value_type
     if pa.types.is_fixed_size_list(kind) and kind.list_size == length and not column.null_count:
         inner = column.flatten()
-        if items == pa.float64() and not inner.null_count:
-            if np.isfinite(arrow.numbers(inner)).all():
-                return column.cast(arrow_type(field)), _none(column)
+        plain = items == pa.float64() and not inner.null_count
+        if plain and np.isfinite(arrow.numbers(inner)).all():
+            return column.cast(arrow_type(field)), _none(column)
     rows: list[Any] = []
     nulls, bad = arrow.null_mask(column), _none(column)
     for row in range(len(column)):
@@ -393,3 +389,16 @@ def _only(text: pa.Array, keep: Mask) -> pa.Array:
 def _is(text: pa.Array, word: str) -> Mask:
     same = pc.is_in(text, value_set=arrow.from_strings([word]).cast(text.type))
     return arrow.bits(same) & ~arrow.null_mask(text)
+
+
+PARSED = frozenset({"bool", "int64", "float32", "float64"})
+"""The types whose values are parsed where all that comes is text (CSV)."""
+CONVERTERS: dict[FieldType, Callable[[Field, pa.Array], Converted]] = {
+    "bool": _bools,
+    "int64": _integers,
+    "float32": _floats,
+    "float64": _floats,
+    "string": _strings,
+    "timestamp": _timestamps,
+    "tensor": _tensors,
+}

@@ -24,6 +24,7 @@ MICROSECOND = timedelta(microseconds=1)
 MAX_INT64 = 2**63 - 1
 MAX_SHOWN_CHARS = 60
 MAX_SHOWN_CATEGORIES = 8
+JSON_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 Check = Callable[[Any], Value]
 
@@ -45,27 +46,25 @@ class FieldProblem(ValueError):
 
 def describe(value: Any) -> str:
     """Say in a few words what a caller sent."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"boolean {str(value).lower()}"
-    if isinstance(value, str):
-        shown = value if len(value) <= MAX_SHOWN_CHARS else value[:MAX_SHOWN_CHARS] + "..."
-        return f"string {shown!r}"
-    if isinstance(value, int):
-        shown = str(value) if abs(value) <= 10**30 else "beyond 10^30"
-        return f"integer {shown}"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return "NaN"
-        if math.isinf(value):
-            return "Infinity" if value > 0 else "-Infinity"
-        return f"number {value!r}"
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, Sequence):
-        return f"a list of {len(value)}"
-    return f"a {type(value).__name__}"
+    match value:
+        case None:
+            words = "null"
+        case bool():
+            words = f"boolean {str(value).lower()}"
+        case str():
+            shown = value if len(value) <= MAX_SHOWN_CHARS else value[:MAX_SHOWN_CHARS] + "..."
+            words = f"string {shown!r}"
+        case int():
+            words = f"integer {value}" if abs(value) <= 10**30 else "integer beyond 10^30"
+        case float():
+            words = f"number {value!r}" if math.isfinite(value) else JSON_WORDS[repr(value)]
+        case Mapping():
+            words = "an object"
+        case Sequence():
+            words = f"a list of {len(value)}"
+        case _:
+            words = f"a {type(value).__name__}"
+    return words
 
 
 class RowCheck:
@@ -102,7 +101,7 @@ class RowCheck:
                 if len(row) != len(values):
                     self._check_extra(row, where)
             else:
-                for (name, check), value in zip(self._listed(row, where), row, strict=True):
+                for (name, check), value in zip(self._listed(row, where), row, strict=True):  # noqa: B007 - name is for the message
                     values.append(check(value))
         except KeyError:
             raise self._missing(name, where) from None

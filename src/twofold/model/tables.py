@@ -13,6 +13,7 @@ import pyarrow as pa
 from twofold.errors import DeclarationError, InvalidInput, problem
 from twofold.model import arrow
 
+MATRIX_DIMENSIONS = 2
 MAX_SAMPLE_ROWS = 100_000
 """Rows of a sample file that are read; more add time to a pack and nothing to its proof."""
 
@@ -63,7 +64,7 @@ def sample_table(sample: Any) -> pa.Table:
     if isinstance(sample, (str, Path)):
         table = _read_file(Path(sample))
         where = str(sample)
-    elif isinstance(sample, np.ndarray) and sample.ndim == 2:
+    elif isinstance(sample, np.ndarray) and sample.ndim == MATRIX_DIMENSIONS:
         names = [f"x{index}" for index in range(sample.shape[1])]
         columns = [arrow.from_numbers(np.ascontiguousarray(column)) for column in sample.T]
         table, where = pa.Table.from_arrays(columns, names=names), "sample"

@@ -93,7 +93,7 @@ def boundary_rows(
             continue
         column = rows.column(index)
         known = np.flatnonzero(~arrow.null_mask(column))
-        if len(known) < 2:
+        if not len(known):
             continue
         chosen = random.choice(known, pairs_per_field)
         values = arrow.numbers(column)

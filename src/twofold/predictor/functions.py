@@ -8,7 +8,9 @@ any callable (likewise).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, Sized
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -121,15 +123,15 @@ def _shown(value: Any) -> str:
 
 def _check_many(data: Any) -> None:
     where = "batch_predict: expected many inputs (a list, array or table), got"
-    if isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Iterable):
-        if not is_table(data):
-            wrapped = repr(data)
-            wrapped = f"[{wrapped}]" if len(wrapped) <= MAX_SHOWN_CHARS else "a list of it"
-            one = wrapped.removeprefix("[").removesuffix("]") if wrapped[0] == "[" else "it"
-            raise InvalidInput(
-                f"{where} {_shown(data)}. Pass {wrapped}, or call real_time_predict(model, {one})."
-            )
-    if isinstance(data, Set):
+    single = isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Iterable)
+    if single and not is_table(data):
+        one, many = repr(data), f"[{data!r}]"
+        if len(one) > MAX_SHOWN_CHARS:
+            one, many = "it", "a list of it"
+        raise InvalidInput(
+            f"{where} {_shown(data)}. Pass {many}, or call real_time_predict(model, {one})."
+        )
+    if isinstance(data, AbstractSet):
         raise InvalidInput(f"{where} a set, which has no order. Pass sorted(...) of it.")
     if isinstance(data, np.ndarray) and data.ndim == 0:
         raise InvalidInput(
@@ -139,7 +141,7 @@ def _check_many(data: Any) -> None:
 
 def _check_one(x: Any, *, row_lists: bool) -> None:
     where = "real_time_predict: expected one input, got"
-    many = is_table(x) or isinstance(x, (Set, Iterator))
+    many = is_table(x) or isinstance(x, (AbstractSet, Iterator))
     if isinstance(x, list):
         many = not row_lists or any(isinstance(item, (list, tuple, Mapping)) for item in x)
     elif isinstance(x, np.ndarray):
@@ -228,22 +230,21 @@ def _like(data: Any, predictions: Any) -> Any:
         return plain if isinstance(data, list) else tuple(plain)
     if isinstance(data, np.ndarray):
         return np.asarray(predictions)
-    module = type(data).__module__.partition(".")[0]
-    flat = np.ndim(predictions) == 1
-    if module == "pandas":
-        import pandas as pd  # noqa: PLC0415 - the data is pandas', so it is loaded
+    values = predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
+    match type(data).__module__.partition(".")[0]:
+        case "pandas":
+            import pandas as pd  # noqa: PLC0415 - the data is pandas', so it is loaded
 
-        if flat:
-            return pd.Series(predictions, index=data.index, name="prediction")
-        return pd.DataFrame(predictions, index=data.index)
-    if module == "polars":
-        import polars as pl  # noqa: PLC0415 - as above
+            one_each = np.ndim(predictions) == 1
+            named = functools.partial(pd.Series, name="prediction") if one_each else pd.DataFrame
+            return named(predictions, index=data.index)
+        case "polars":
+            import polars as pl  # noqa: PLC0415 - as above
 
-        values = predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
-        return pl.Series("prediction", values)
-    if module == "pyarrow":
-        import pyarrow as pa  # noqa: PLC0415 - as above
+            return pl.Series("prediction", values)
+        case "pyarrow":
+            import pyarrow as pa  # noqa: PLC0415 - as above
 
-        values = predictions.tolist() if isinstance(predictions, np.ndarray) else predictions
-        return pa.array(values)
-    return predictions
+            return pa.array(values)
+        case _:
+            return predictions

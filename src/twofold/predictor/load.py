@@ -110,7 +110,8 @@ def self_test(predictor: Predictor, sample: Sample) -> None:
         one = predictor.predict_values(check_row(predictor.signature, row))
         ones = list(one.values()) if isinstance(one, dict) else [one]
         many_bits = [column[index].as_py() for column in many.columns]
-        if not all(same_bits(np.array([a]), np.array([b])) for a, b in zip(ones, many_bits)):
+        pairs = zip(ones, many_bits, strict=True)
+        if not all(same_bits(np.array([one]), np.array([other])) for one, other in pairs):
             got = f"{ones} in real time and {many_bits} in batch for row {index} of its sample"
             raise ConfigError(problem(where, "equal bits at both speeds", got, fix))
 

@@ -62,7 +62,9 @@ def compare(
     """
     rows = len(reference[0])
     if all(same_bits(a, b) for a, b in zip(reference, found, strict=True)):
-        return Difference(True, True, 0.0, 0, f"bit-equal on {rows} rows")
+        return Difference(
+            exact=True, passed=True, largest=0.0, label_flips=0, reason=f"bit-equal on {rows} rows"
+        )
     flips = _labels(reference, output) != _labels(found, output)
     if reference[0].dtype.kind not in "fi":
         return _unequal(flips, None, "labels")
@@ -75,14 +77,22 @@ def compare(
     if flips.any() or beyond.any():
         return _unequal(flips | beyond, largest, f"predictions, by up to {largest:.3g}", flips)
     reason = f"within {tolerance:g} on {rows} rows (largest {largest:.2g}), no label flipped"
-    return Difference(False, True, largest, 0, reason)
+    return Difference(exact=False, passed=True, largest=largest, label_flips=0, reason=reason)
 
 
 def _unequal(bad: Any, largest: float | None, what: str, flips: Any = None) -> Difference:
     flipped = int((bad if flips is None else flips).sum())
     count, rows = int(bad.sum()), len(bad)
     reason = f"{count} of {rows} rows have other {what}; {flipped} labels flipped"
-    return Difference(False, False, largest, flipped, reason, int(np.flatnonzero(bad)[0]))
+    first = int(np.flatnonzero(bad)[0])
+    return Difference(
+        exact=False,
+        passed=False,
+        largest=largest,
+        label_flips=flipped,
+        reason=reason,
+        first_row=first,
+    )
 
 
 def _labels(columns: Sequence[Column], output: Output) -> Any:
@@ -91,6 +101,6 @@ def _labels(columns: Sequence[Column], output: Output) -> Any:
         if len(columns) == 1:
             return columns[0] > POSITIVE_FROM
         return np.stack(columns).argmax(axis=0)
-    if output.kind == "label" or columns[0].dtype.kind not in "f":
+    if output.kind == "label" or columns[0].dtype.kind != "f":
         return columns[0]
     return np.zeros(len(columns[0]), np.bool_)

@@ -23,7 +23,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 h1 { font-size: 1.6rem; margin: .5rem 0; }
-h2 { border-top: 1px solid var(--line); font-size: 1.3rem; margin: 2rem 0 .5rem; padding-top: 1rem; }
+h2 { border-top: 1px solid var(--line); font-size: 1.3rem; margin: 2rem 0 .5rem;
+  padding-top: 1rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
@@ -90,8 +91,10 @@ def docs_page(service: Service) -> bytes:
             ("", "path", ""),
             [(m, f"<code>{escape(p)}</code>", escape(w)) for m, p, w in (*routes, *ROUTES)],
         ),
-        "<p>A caller in a hurry sends <code>X-Twofold-Deadline-Ms</code>: what can't be answered "
-        "in time is answered 504.</p>",
+        (
+            "<p>A caller in a hurry sends <code>X-Twofold-Deadline-Ms</code>: what can't be "
+            "answered in time is answered 504.</p>"
+        ),
         *(_model(service, item) for item in models),
         f"<script>{SCRIPT}</script></html>",
     ]
@@ -115,10 +118,12 @@ def _model(service: Service, item: Served) -> str:
     runtimes = facts["runtimes"]
     lines = [
         f"<h2>{escape(_title(item))}</h2>",
-        f"<p>Predicts a {escape(output['kind'])} ({escape(output['type'])}): "
-        f"<code>{escape(names)}</code>. Runtime: {escape(runtimes['real_time'])} in real time, "
-        f"{escape(runtimes['batch'])} in batch. "
-        f"Packed {escape(facts['created_at'])} from {escape(facts['framework'])}.</p>",
+        (
+            f"<p>Predicts a {escape(output['kind'])} ({escape(output['type'])}): "
+            f"<code>{escape(names)}</code>. Runtime: {escape(runtimes['real_time'])} in real time, "
+            f"{escape(runtimes['batch'])} in batch. "
+            f"Packed {escape(facts['created_at'])} from {escape(facts['framework'])}.</p>"
+        ),
         _table(("field", "type", "null", "values"), [_field(field) for field in facts["inputs"]]),
     ]
     if facts["ignored"]:
@@ -127,8 +132,10 @@ def _model(service: Service, item: Served) -> str:
     path = escape(_path(service, item, "/predict"), quote=True)
     lines += [
         f'<h3>Try it</h3><form data-path="{path}">',
-        f'<textarea aria-label="request body" spellcheck=false>{escape(example.decode())}'
-        "</textarea><button>Predict</button><pre aria-live=polite></pre></form>",
+        (
+            f'<textarea aria-label="request body" spellcheck=false>{escape(example.decode())}'
+            "</textarea><button>Predict</button><pre aria-live=polite></pre></form>"
+        ),
     ]
     return "\n".join(lines)
 

@@ -82,7 +82,8 @@ async def _listen(
     connections.draining = True
     server.close()
     until_s = connections.clock() + connections.settings.drain_s
-    while len(connections) > 0 and connections.clock() < until_s:
+    while len(connections) > 0 and connections.clock() < until_s:  # noqa: ASYNC110
+        # The connections know nothing of the loop: they are asked, for as long as draining takes.
         await asyncio.sleep(DRAIN_CHECK_S)
     checks.cancel()
     connections.abort()

@@ -66,15 +66,18 @@ class Routes:
     def answer(self, request: Request) -> Response:
         """Answer a request, a failed one too."""
         try:
-            route = self._routes.get(request.target) or self._find(request.target)
-            handler = route.get(request.method)
-            if handler is None:
-                raise _wrong_method(request.method, route)
-            response = handler(request)
+            response = self._handler(request)(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             response = refusal(error)
         self._service.metrics.add(self._slots[response.status])
         return response
+
+    def _handler(self, request: Request) -> Handler:
+        route = self._routes.get(request.target) or self._find(request.target)
+        handler = route.get(request.method)
+        if handler is None:
+            raise _wrong_method(request.method, route)
+        return handler
 
     def refuse(self, error: Exception) -> Response:
         """Answer what never became a request."""

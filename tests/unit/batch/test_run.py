@@ -267,7 +267,7 @@ def test_run_id_that_could_leave_the_folder_is_refused(bench: Any, run_id: str) 
         ({"keep": ("where",)}, {}, "--keep where: expected a column"),
         ({"keep": ("prediction",)}, {"prediction": [1.0]}, "--keep: expected a name the run"),
         ({"key": "run_id"}, {"run_id": ["x"]}, "--key: expected a name the run"),
-        ({"as_of": dt.datetime(2026, 1, 1)}, {}, "--as-of: expected"),  # noqa: DTZ001
+        ({"as_of": dt.datetime(2026, 1, 1)}, {}, "--as-of: expected"),
     ],
 )
 def test_columns_and_options_that_do_not_fit_are_refused_before_anything_is_written(

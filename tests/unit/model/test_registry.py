@@ -97,6 +97,11 @@ def test_versions_are_numbers(registry: Registry, version: str) -> None:
         registry.folder("churn", version)
 
 
+def read_whole(registry: Registry) -> None:
+    found = registry.read("churn", "1")
+    registry.check_artifact(found, found.artifacts["onnx"])
+
+
 @pytest.mark.parametrize("file", ["model.bin", "model.json"])
 def test_any_flipped_byte_is_refused(registry: Registry, file: str) -> None:
     record = pack(registry)
@@ -107,8 +112,7 @@ def test_any_flipped_byte_is_refused(registry: Registry, file: str) -> None:
         flipped[position] ^= 1
         path.write_bytes(bytes(flipped))
         with pytest.raises(ConfigError):
-            found = registry.read("churn", "1")
-            registry.check_artifact(found, found.artifacts["onnx"])
+            read_whole(registry)
     path.write_bytes(intact)
     assert registry.read("churn", "1") == record
 
@@ -127,9 +131,13 @@ def test_equal_content_is_found_again(registry: Registry) -> None:
 
 
 def test_a_pack_that_fails_leaves_nothing(registry: Registry) -> None:
-    with pytest.raises(RuntimeError), registry.staging("churn") as staged:
-        (staged / "half").write_bytes(b"x")
-        raise RuntimeError
+    def fail() -> None:
+        with registry.staging("churn") as staged:
+            (staged / "half").write_bytes(b"x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert registry.names() == []
     assert not (registry.root / "churn").exists()
 

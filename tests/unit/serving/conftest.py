@@ -79,7 +79,9 @@ class Bench:
         )
 
     def total(self, family: str, *labels: str) -> float:
-        return next(v[0] for f, l, v in self.metrics.totals() if (f.name, *l) == (family, *labels))
+        return next(
+            v[0] for f, at, v in self.metrics.totals() if (f.name, *at) == (family, *labels)
+        )
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ LAYOUT = layout_for([("churn", "3"), ("fraud", "1")], [200, 422])
 
 
 def total(metrics: Metrics, family: str, *labels: str) -> Sequence[float]:
-    return next(v for f, l, v in metrics.totals() if (f.name, *l) == (family, *labels))
+    return next(v for f, at, v in metrics.totals() if (f.name, *at) == (family, *labels))
 
 
 def test_every_region_is_summed_whoever_asks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from email.utils import formatdate
 
 import pytest
@@ -67,7 +68,7 @@ def test_any_split_of_the_stream_gives_the_same_requests(
     stream += end
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8).map(sorted))
     bounds = [0, *cuts, len(stream)]
-    pieces = [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(bounds)]
     whole = comparable(parse(stream))
     assert comparable(parse(*pieces)) == whole
     assert comparable(parse(*(bytes([byte]) for byte in stream))) == whole
@@ -139,7 +140,8 @@ def test_offer_to_upgrade_is_ignored_and_the_body_is_read() -> None:
             "Transfer-Encoding: expected chunked over HTTP/1.1",
         ),
         (
-            b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n",
             "bad_request",
             "Content-Length",
         ),

@@ -15,7 +15,7 @@ ROW = {"amount": 1.5, "plan": "pro"}
 
 
 def counted(bench: Any, family: str, *labels: str) -> float:
-    return next(v[0] for f, l, v in bench.metrics.totals() if (f.name, *l) == (family, *labels))
+    return next(v[0] for f, at, v in bench.metrics.totals() if (f.name, *at) == (family, *labels))
 
 
 def test_one_row_in_gives_one_prediction_out(bench: Any) -> None:

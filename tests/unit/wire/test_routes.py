@@ -97,5 +97,5 @@ def test_every_answer_is_counted_by_status(bench: Any) -> None:
     bench.ask("POST", PREDICT, ROW)
     bench.ask("GET", "/nope")
     bench.ask("GET", "/nope")
-    counted = {l[0]: v[0] for f, l, v in bench.metrics.totals() if f.name == RESPONSES and v[0]}
+    counted = {at[0]: v[0] for f, at, v in bench.metrics.totals() if f.name == RESPONSES and v[0]}
     assert counted == {"200": 1, "404": 2}

@@ -37,7 +37,7 @@ def test_a_pickle_is_not_read_unless_it_is_trusted(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), path)
     artifact = artifact_of(path, "joblib")
-    with pytest.raises(ConfigError, match="got a pickle. Pack it with --trust-pickle"):
+    with pytest.raises(ConfigError, match=r"got a pickle\. Pack it with --trust-pickle"):
         open_runtime(artifact, tmp_path, SIGNATURE, OUTPUT, trust_pickle=False)
     runtime = open_runtime(artifact, tmp_path, SIGNATURE, OUTPUT, trust_pickle=True)
     assert runtime.predict_values([1.5]) == pytest.approx((3.0,))

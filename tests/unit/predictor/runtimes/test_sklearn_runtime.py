@@ -84,7 +84,7 @@ def removing(folder: Path) -> Any:
 
 
 HARMFUL = {
-    "a type of NumPy with side effects": lambda folder: removing(folder),
+    "a type of NumPy with side effects": removing,
     "a function that scikit-learn has": lambda _: FunctionTransformer(shuffle),
     "a type of this module": lambda _: StandardScaler().set_params(with_mean=Own()),
 }
