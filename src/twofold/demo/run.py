@@ -334,13 +334,13 @@ def _summary(console: Console, report: DemoReport, predictor: Predictor) -> None
     for title in ("runtime", "rows/s", "per data point", "the answer is"):
         table.add_column(title, justify="right")
     per_row_s = 1 / report.batch_rows_per_s
-    age = f"up to {report.rows * per_row_s:.1f} s old at the commit"
+    age = f"stored, {report.rows * per_row_s:.1f} s old"
     batch = ("batch", runtimes.batch, per_row_s, age)
     in_process = ("real time, in process", runtimes.real_time, report.one_row_in_process_s, "live")
     over_http = ("real time, over HTTP", runtimes.real_time, report.one_row_http_s, "live")
     rows: list[tuple[str, str, float, str]] = [batch, in_process, over_http]
     if report.one_row_original_s:
-        rows.append(("scikit-learn itself, one row", "-", report.one_row_original_s, "live"))
+        rows.append(("scikit-learn, one row", "-", report.one_row_original_s, "live"))
     for mode, runtime, seconds, answer in rows:
         table.add_row(mode, runtime, f"{1 / seconds:,.0f}", f"{seconds * 1e6:,.1f} µs", answer)
     console.print()
