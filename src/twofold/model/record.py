@@ -9,9 +9,17 @@ import msgspec
 from twofold.model.signature import Output, Signature
 
 Framework = Literal["scikit-learn", "lightgbm", "xgboost", "onnx", "python"]
-RuntimeName = Literal["original", "onnx"]
+RuntimeName = Literal["original", "onnx", "compiled"]
 ArtifactFormat = Literal[
-    "skops", "joblib", "pickle", "lightgbm-text", "xgboost-ubj", "onnx", "python-source", "arrow"
+    "skops",
+    "joblib",
+    "pickle",
+    "lightgbm-text",
+    "xgboost-ubj",
+    "onnx",
+    "program",
+    "python-source",
+    "arrow",
 ]
 PICKLED: frozenset[ArtifactFormat] = frozenset({"joblib", "pickle"})
 """The formats whose loading runs code that the file brings."""

@@ -22,13 +22,15 @@ from twofold.model.registry import Registry, content_digest, file_digest
 from twofold.model.signature import Output, OutputKind, OutputType, Signature
 from twofold.model.tables import one_batch, sample_table
 from twofold.packing.choose import choose
+from twofold.packing.compile import NotCompilable, compile_model
 from twofold.packing.convert import NotConvertible, write_onnx
 from twofold.packing.sources import Source, read_source, versions_of
 from twofold.packing.trial import Proof, Trial, failed, try_runtime
 from twofold.predictor.door import Door, output_columns, raised
-from twofold.predictor.edge_rows import boundary_rows, special_rows
+from twofold.predictor.edge_rows import boundary_rows, edge_rows, special_rows
 from twofold.predictor.load import EXPECTED
 from twofold.predictor.parity import TOLERANCE
+from twofold.predictor.program import Program, write_program
 from twofold.predictor.runtime import Runtime
 from twofold.predictor.runtimes import open_runtime
 from twofold.predictor.split import predict_apart
@@ -40,6 +42,7 @@ MAX_PROOF_ROWS = 10_000
 MAX_BOUNDARY_BASE_ROWS = 2_000
 KEPT_SAMPLE_ROWS = 64
 SAMPLE_FILE = "sample.arrow"
+COMPILED_FILE = "compiled.twofold"
 PROBED_ROWS = 64
 
 Say = Callable[[str], None]
@@ -136,17 +139,20 @@ class _Work:
         output = self._probe(rows)
         # Opened from the stored file, not the live object: what is proven is what will run.
         original = self._open("original", output)
+        say("compiling")
+        program, uncompiled = self._compile()
         say("converting to ONNX")
-        reason = self._convert()
+        unconverted = self._convert()
         say("predicting the sample and its edge rows with the original")
-        proof = self._prove(original, output, rows, bounds=not reason)
+        others = not (uncompiled and unconverted)
+        proof = self._prove(original, output, rows, program if others else None, bounds=others)
+        trials: list[Trial] = []
+        reasons: dict[RuntimeName, str] = {"compiled": uncompiled, "onnx": unconverted}
+        for name, reason in reasons.items():
+            say(f"proving and timing {name}")
+            trials.append(failed(name, reason) if reason else self._try(name, proof))
         say("proving and timing the original")
-        trials = [try_runtime("original", original, proof)]
-        if reason:
-            trials.append(failed("onnx", reason))
-        else:
-            say("proving and timing ONNX")
-            trials.append(self._try_onnx(proof))
+        trials.append(try_runtime("original", original, proof))
         record = self._record(proof, trials, now)
         if existing := registry.find(record.name, record.digest):
             return Packed(existing, existed=True)
@@ -162,6 +168,22 @@ class _Work:
         trusted = self._declaration.trust_pickle
         artifact = self._artifacts[name]
         return open_runtime(artifact, self._staged, self._signature, output, trust_pickle=trusted)
+
+    def _compile(self) -> tuple[Program | None, str]:
+        """Stage a compiled form; gives it, or the reason if there is none."""
+        try:
+            program = compile_model(self._source, self._signature)
+        except NotCompilable as error:
+            return None, str(error)
+        path = self._staged / COMPILED_FILE
+        write_program(program, path)
+        self._artifacts["compiled"] = Artifact(
+            file=path.name,
+            format="program",
+            sha256=file_digest(path),
+            size_bytes=path.stat().st_size,
+        )
+        return program, ""
 
     def _convert(self) -> str:
         """Stage an ONNX form; gives the reason if there is none."""
@@ -203,15 +225,31 @@ class _Work:
         return ("float64",)
 
     def _prove(
-        self, original: Runtime, output: Output, rows: pa.RecordBatch, *, bounds: bool
+        self,
+        original: Runtime,
+        output: Output,
+        rows: pa.RecordBatch,
+        program: Program | None,
+        *,
+        bounds: bool,
     ) -> Proof:
-        """Gather the rows to agree on, and what the original says of them."""
+        """Gather the rows to agree on, and what the original says of them.
+
+        Args:
+            original: The original library.
+            output: What it predicts.
+            rows: The sample's.
+            program: The compiled form, whose own edges are to be looked at.
+            bounds: Whether to look for the original's decision boundaries.
+        """
         door = Door(original, self._signature, output)
         edges = [special_rows(self._signature, rows)]
         if bounds:
             spread = np.linspace(0, rows.num_rows - 1, MAX_BOUNDARY_BASE_ROWS).astype(np.int64)
             base = rows.take(arrow.from_numbers(np.unique(spread)))
             edges.append(boundary_rows(self._signature, base, door.columns))
+        if program is not None:
+            edges.append(edge_rows(self._signature, rows, program))
         kept_rows, kept = _accepted(rows, door)
         if not kept_rows.num_rows:
             _, failures = predict_apart(rows.slice(0, 1), door.columns)
@@ -231,15 +269,12 @@ class _Work:
             tolerance=self._declaration.tolerance,
         )
 
-    def _try_onnx(self, proof: Proof) -> Trial:
+    def _try(self, name: RuntimeName, proof: Proof) -> Trial:
         try:
-            runtime = self._open("onnx", proof.output)
+            runtime = self._open(name, proof.output)
         except TwofoldError as error:
-            return failed("onnx", str(error))
-        # ONNX Runtime refuses a model it can't run with errors of its own.
-        except Exception as error:  # noqa: BLE001
-            return failed("onnx", f"ONNX Runtime can't load it: {str(error)[:160]}")
-        return try_runtime("onnx", runtime, proof)
+            return failed(name, str(error))
+        return try_runtime(name, runtime, proof)
 
     def _record(self, proof: Proof, trials: list[Trial], now: datetime) -> ModelVersion:
         choice = choose(trials)

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from twofold.model import arrow
-from twofold.model.signature import Field, Signature
+from twofold.model.signature import MAX_EXACT_INT, Field, Signature
+from twofold.predictor.program import Program
 
 if TYPE_CHECKING:
     from twofold.predictor.runtime import Column
@@ -103,6 +104,55 @@ def boundary_rows(
     if not made:
         return rows.slice(0, 0)
     return pa.Table.from_batches(made).combine_chunks().to_batches()[0]
+
+
+def edge_rows(
+    signature: Signature, rows: pa.RecordBatch, program: Program, *, max_rows: int = 20_000
+) -> pa.RecordBatch:
+    """Rows at the edges of a compiled model: on each one, and right above and below it.
+
+    Args:
+        signature: The model's.
+        rows: Canonical rows of the sample.
+        program: The compiled model.
+        max_rows: Of its edges, a third of this at most are taken, evenly.
+    """
+    columns, edges = program.arrays["columns"], program.arrays["edges"]
+    by_field: dict[int, list[Any]] = {}
+    for column in columns[columns["kind"] == 0]:
+        field = program.header.inputs[int(column["input"])].field
+        first, count = int(column["first"]), int(column["count"])
+        by_field.setdefault(field, []).append(edges[first : first + count])
+    found = {field: np.unique(np.concatenate(parts)) for field, parts in by_field.items()}
+    share = max_rows / max(1, 3 * sum(map(len, found.values())))
+    random = np.random.default_rng(0)
+    made: list[pa.RecordBatch] = []
+    for index, cuts in found.items():
+        values = _around(signature.fields[index], cuts, min(1.0, share))
+        if values is None or not len(values):
+            continue
+        base = rows.take(arrow.from_numbers(random.integers(0, rows.num_rows, len(values))))
+        made.append(_with_column(base, index, arrow.from_numbers(values)))
+    if not made:
+        return rows.slice(0, 0)
+    return pa.Table.from_batches(made).combine_chunks().to_batches()[0]
+
+
+def _around(field: Field, cuts: Any, share: float) -> Any:
+    """Each cut, and its neighbours, as far as the field's type holds them."""
+    if field.type not in ("float64", "float32", "int64"):
+        return None
+    cuts = cuts[np.isfinite(cuts)]
+    count = int(np.ceil(len(cuts) * share))
+    cuts = cuts[np.unique(np.linspace(0, len(cuts) - 1, count).astype(np.int64))] if count else cuts
+    if field.type == "int64":
+        below = np.floor(cuts[np.abs(cuts) < MAX_EXACT_INT]).astype(np.int64)
+        return np.concatenate([below, below + 1])
+    kind = np.float32 if field.type == "float32" else np.float64
+    with np.errstate(over="ignore"):
+        near = cuts.astype(kind)
+    values = np.concatenate([near, np.nextafter(near, -np.inf), np.nextafter(near, np.inf)])
+    return values[np.isfinite(values)].astype(kind)
 
 
 def _bisected(

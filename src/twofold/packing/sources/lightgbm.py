@@ -91,7 +91,7 @@ class LightgbmSource:
 
     def __init__(self, booster: Any, output: Declared, call: str = "predict") -> None:
         """Know the booster's inputs."""
-        self._call = call
+        self.call = call
         self.booster = booster
         self.output = output
         names = booster.feature_name()
@@ -115,6 +115,6 @@ class LightgbmSource:
             format="lightgbm-text",
             sha256=file_digest(path),
             size_bytes=path.stat().st_size,
-            call=self._call,
+            call=self.call,
             input="frame" if framed else "matrix",
         )

@@ -117,7 +117,7 @@ class XgboostSource:
 
     def __init__(self, booster: Any, output: Declared, call: str = "predict") -> None:
         """Know the booster's inputs."""
-        self._call = call
+        self.call = call
         self.booster = booster
         self.output = output
         names = booster.feature_names
@@ -139,6 +139,6 @@ class XgboostSource:
             format="xgboost-ubj",
             sha256=file_digest(path),
             size_bytes=path.stat().st_size,
-            call=self._call,
+            call=self.call,
             input="frame" if framed else "matrix",
         )

@@ -72,6 +72,10 @@ def _open(artifact: Artifact, path: Path, signature: Signature, output: Output) 
             from twofold.predictor.runtimes.onnx import open_onnx  # noqa: PLC0415
 
             return open_onnx(path, artifact, signature)
+        case "program":
+            from twofold.predictor.runtimes.compiled import open_compiled  # noqa: PLC0415
+
+            return open_compiled(path, signature)
         case "python-source":
             from twofold.predictor.runtimes.python import open_python  # noqa: PLC0415
 

@@ -1,0 +1,21 @@
+"""The native kernel; all else is in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+KERNEL = Path("src", "kernel")
+
+setup(
+    ext_modules=[
+        Extension(
+            "twofold._kernel",
+            sources=sorted(path.as_posix() for path in KERNEL.glob("*.c")),
+            depends=sorted(path.as_posix() for path in KERNEL.glob("*.h")),
+            # No fused multiply-add: it would round once where the original rounds twice.
+            extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-Wno-psabi"],
+            # Without a compiler the package installs all the same, and uses other runtimes.
+            optional=True,
+        )
+    ]
+)

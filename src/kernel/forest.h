@@ -1,0 +1,132 @@
+/* Tree ensembles over coded columns.
+ *
+ * Every test of a tree is `code of a column > code of the node`. A column's code is the rank of
+ * its value among all the split points that the ensemble has for it, so one comparison of small
+ * integers stands for any comparison of the original: double or float, a missing value sent
+ * either way, a category in a set. Ranks are found once per row and column; the trees, which are
+ * most of the work, then compare bytes. Since integers compare alike everywhere and leaves are
+ * added in the original's order and precision, every path below gives the same bits.
+ *
+ * Two ways through a tree:
+ * - Up to 64 leaves, many rows: QuickScorer's bit sets (Lucchese et al., SIGIR 2015) in bytes, as
+ *   in RapidScorer (Ye et al., KDD 2018), for 64 rows at a time and without branches on data: each
+ *   test that fails strikes the leaves of its left subtree; the first leaf left is the exit.
+ * - Otherwise: walking, several rows or trees in flight so that their loads overlap. A leaf's
+ *   child is the leaf itself, so a walk takes a fixed number of steps.
+ */
+#ifndef TWOFOLD_FOREST_H
+#define TWOFOLD_FOREST_H
+
+#include "inputs.h"
+
+#define MAX_BIT_LEAVES 64
+#define WORD_LEAVES 8
+#define MAX_WORDS (MAX_BIT_LEAVES / WORD_LEAVES)
+#define MAX_CODE 65535u
+#define MAX_NARROW_CODE 255u
+#define MAX_OUTPUTS 4096u
+#define MAX_DEPTH 4096u
+
+enum column_kind { COLUMN_EDGES = 0, COLUMN_TABLE = 1, COLUMN_KINDS };
+
+/* How values become a code; the layout is shared with twofold.predictor. */
+struct column {
+    uint32_t input;
+    uint32_t kind;
+    uint32_t first;    /* of its edges, or of its table in `codes` */
+    uint32_t count;    /* of edges, or of categories */
+    uint32_t codes;    /* COLUMN_EDGES: first of count + 1 codes, or NO_CODES: the rank itself */
+    uint32_t missing;  /* code of null and NaN */
+    uint32_t unknown;  /* COLUMN_TABLE: code of a category without an entry */
+    uint32_t reserved; /* 0 */
+};
+#define NO_CODES 0xffffffffu
+
+/* A node: right, which is left + 1, if the column's code > code. Shared with twofold.predictor. */
+struct node {
+    uint16_t code;
+    uint16_t column;
+    uint32_t left; /* counted from the tree's root; a leaf's is itself */
+};
+
+/* A leaf set struck from one word of a tree when a test fails; made for vectors of bytes. */
+struct strike {
+    uint32_t column; /* narrow column */
+    uint32_t code;   /* four times the byte, for a broadcast from memory */
+    uint32_t keep;   /* four times the byte of the leaves that stay */
+};
+
+struct tree {
+    uint32_t root;
+    uint32_t n_nodes;
+    uint32_t depth;     /* steps of its longest walk */
+    uint32_t shallow;   /* steps of its shortest walk */
+    uint32_t output;    /* the one it adds to; all of them if the forest's values are vectors */
+    uint32_t n_words;   /* 0 if it is walked */
+    uint32_t strikes;   /* first of its strikes */
+    uint32_t leaves;    /* first of its leaf values, for bit sets */
+    uint32_t n_leaves;
+    uint32_t ends[MAX_WORDS]; /* strikes of word w end at strikes + ends[w] */
+};
+
+/* A part of a column's codes that fits bytes: min(max(code - low, 0), 255). */
+struct narrow {
+    uint32_t column;
+    uint32_t low;
+};
+
+enum link {
+    LINK_NONE = 0,
+    LINK_SIGMOID = 1,     /* 1 / (1 + exp(-scale * x)), double */
+    LINK_EXP = 2,
+    LINK_SOFTMAX = 3,     /* over the outputs, double, as LightGBM writes it */
+    LINK_SQUARE = 4,      /* sign(x) * x * x */
+    LINK_LOG1P_EXP = 5,
+    LINK_SIGMOID_F32 = 6, /* as XGBoost writes them */
+    LINK_EXP_F32 = 7,
+    LINK_SOFTMAX_F32 = 8,
+    LINKS
+};
+
+struct forest {
+    uint32_t n_inputs, n_columns, n_trees, n_nodes, n_outputs, n_narrow, n_edges, n_codes;
+    uint32_t dimensions; /* values per leaf: 1, or n_outputs */
+    int single;          /* sums are float, not double */
+    int link;
+    double scale;
+    double divisor;      /* sums are divided by it, if it isn't 1 */
+    uint32_t n_bit_trees;
+    uint8_t *input_kinds;
+    struct column *columns;
+    double *edges;
+    uint16_t *codes;
+    struct node *nodes;
+    double *values;      /* [node][dimension] */
+    double *bases;       /* [output] */
+    struct tree *trees;
+    struct strike *strikes;
+    struct narrow *narrows;
+    double *leaves;      /* [tree][dimension][leaf], padded to whole vectors */
+    float *leaves_f32;
+};
+
+/* Check a forest's parts and derive the rest; NULL, or what is wrong with it. */
+const char *forest_prepare(struct forest *forest);
+void forest_free(struct forest *forest);
+
+/* Bytes that forest_predict needs for its own use. */
+size_t forest_scratch_bytes(const struct forest *forest);
+
+/* Predict rows into out[output][row], `out_stride` doubles from one output to the next. */
+void forest_predict(const struct forest *forest, const struct input_rows *inputs, int64_t rows,
+                    double *out, int64_t out_stride, void *scratch);
+
+/* Predict one row; `numbers` and `categories` by input, `codes` for n_columns. */
+void forest_predict_one(const struct forest *forest, const double *numbers,
+                        const int32_t *categories, uint16_t *codes, double *out);
+
+/* The instructions used for many rows, and a way to ask for less of them (for tests). */
+const char *forest_instructions(void);
+int forest_use(const char *instructions);
+
+#endif

@@ -1,0 +1,394 @@
+/* The Python module twofold._kernel: forests, many rows or one at a time. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "forest.h"
+
+#define MAX_INPUTS 65536
+#define WHOLE UINT32_MAX
+
+typedef struct {
+    PyObject_HEAD
+    struct forest forest;
+    uint32_t *fields;    /* input to the field of a row that holds it */
+    uint32_t *positions; /* its place in that field's list, or WHOLE */
+    PyObject *categories; /* input to its dict of text to category, or None */
+    double *numbers;
+    int32_t *indices;
+    uint16_t *codes;
+    double *out;
+    Py_ssize_t n_fields;
+} Forest;
+
+/* ---- making one -------------------------------------------------------------------------- */
+
+/* Copy a buffer's bytes, which must be whole items. */
+static void *copied(const Py_buffer *buffer, size_t item, uint32_t *count) {
+    if ((size_t)buffer->len % item || (size_t)buffer->len / item >= UINT32_MAX) return NULL;
+    *count = (uint32_t)((size_t)buffer->len / item);
+    void *copy = malloc((size_t)buffer->len + 64);
+    if (copy) {
+        memcpy(copy, buffer->buf, (size_t)buffer->len);
+        memset((char *)copy + buffer->len, 0, 64);
+    }
+    return copy;
+}
+
+static const char *take_trees(struct forest *forest, const Py_buffer *roots,
+                              const Py_buffer *outputs) {
+    uint32_t n_roots, n_outputs;
+    uint32_t *starts = copied(roots, sizeof *starts, &n_roots);
+    uint32_t *targets = copied(outputs, sizeof *targets, &n_outputs);
+    const char *wrong = NULL;
+    if (!starts || !targets || n_roots != n_outputs + 1 || starts[0] != 0 ||
+        starts[n_roots - 1] != forest->n_nodes)
+        wrong = "roots don't fit the nodes";
+    if (!wrong) {
+        forest->n_trees = n_outputs;
+        forest->trees = calloc((size_t)n_outputs + 1, sizeof *forest->trees);
+        if (!forest->trees) wrong = "out of memory";
+    }
+    for (uint32_t t = 0; !wrong && t < n_outputs; t++) {
+        if (starts[t + 1] <= starts[t]) wrong = "roots don't ascend";
+        forest->trees[t].root = starts[t];
+        forest->trees[t].n_nodes = starts[t + 1] - starts[t];
+        forest->trees[t].output = targets[t];
+    }
+    free(starts);
+    free(targets);
+    return wrong;
+}
+
+static const char *take_row_places(Forest *self, const Py_buffer *fields,
+                                   const Py_buffer *positions) {
+    uint32_t n_fields, n_positions;
+    self->fields = copied(fields, sizeof *self->fields, &n_fields);
+    self->positions = copied(positions, sizeof *self->positions, &n_positions);
+    if (!self->fields || !self->positions || n_fields != self->forest.n_inputs ||
+        n_positions != n_fields)
+        return "fields don't fit the inputs";
+    for (uint32_t i = 0; i < n_fields; i++)
+        if ((Py_ssize_t)self->fields[i] >= self->n_fields) return "an input's field is out of range";
+    if (!PyTuple_Check(self->categories) || PyTuple_GET_SIZE(self->categories) != n_fields)
+        return "categories don't fit the inputs";
+    for (uint32_t i = 0; i < n_fields; i++) {
+        const int text = self->forest.input_kinds[i] == INPUT_TEXT;
+        if (text != PyDict_CheckExact(PyTuple_GET_ITEM(self->categories, i)))
+            return "categories don't fit the inputs";
+    }
+    return NULL;
+}
+
+static const char *take_all(Forest *self, Py_buffer *parts) {
+    struct forest *forest = &self->forest;
+    uint32_t n_values = 0;
+    forest->input_kinds = copied(&parts[0], 1, &forest->n_inputs);
+    forest->columns = copied(&parts[1], sizeof *forest->columns, &forest->n_columns);
+    forest->edges = copied(&parts[2], sizeof *forest->edges, &forest->n_edges);
+    forest->codes = copied(&parts[3], sizeof *forest->codes, &forest->n_codes);
+    forest->nodes = copied(&parts[4], sizeof *forest->nodes, &forest->n_nodes);
+    forest->values = copied(&parts[5], sizeof *forest->values, &n_values);
+    forest->bases = copied(&parts[8], sizeof *forest->bases, &forest->n_outputs);
+    if (!forest->input_kinds || !forest->columns || !forest->edges || !forest->codes ||
+        !forest->nodes || !forest->values || !forest->bases)
+        return "a part has a wrong size";
+    if (!forest->n_inputs || forest->n_inputs > MAX_INPUTS) return "the number of inputs is wrong";
+    if (forest->n_columns > MAX_CODE) return "there are too many columns";
+    if (!forest->n_outputs || forest->n_outputs > MAX_OUTPUTS)
+        return "the number of outputs is wrong";
+    if ((uint64_t)forest->n_nodes * forest->dimensions != n_values)
+        return "values don't fit the nodes";
+    const char *wrong = take_trees(forest, &parts[6], &parts[7]);
+    if (!wrong) wrong = take_row_places(self, &parts[9], &parts[10]);
+    if (!wrong) wrong = forest_prepare(forest);
+    if (wrong) return wrong;
+    self->numbers = malloc((forest->n_inputs + 1) * sizeof *self->numbers);
+    self->indices = malloc((forest->n_inputs + 1) * sizeof *self->indices);
+    self->codes = malloc((forest->n_columns + 1) * sizeof *self->codes);
+    self->out = malloc(forest->n_outputs * sizeof *self->out);
+    return self->numbers && self->indices && self->codes && self->out ? NULL : "out of memory";
+}
+
+static int forest_init(Forest *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"input_kinds", "columns", "edges",     "codes",      "nodes",
+                            "values",      "roots",   "outputs",   "bases",      "fields",
+                            "positions",   "categories", "n_fields", "dimensions", "single",
+                            "link",        "scale",   "divisor",   NULL};
+    if (self->forest.nodes) {
+        PyErr_SetString(PyExc_TypeError, "a forest is made once");
+        return -1;
+    }
+    Py_buffer parts[11];
+    memset(parts, 0, sizeof parts);
+    PyObject *categories;
+    unsigned int dimensions;
+    struct forest *forest = &self->forest;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "y*y*y*y*y*y*y*y*y*y*y*O!nIpidd", names, &parts[0], &parts[1], &parts[2],
+            &parts[3], &parts[4], &parts[5], &parts[6], &parts[7], &parts[8], &parts[9],
+            &parts[10], &PyTuple_Type, &categories, &self->n_fields, &dimensions, &forest->single,
+            &forest->link, &forest->scale, &forest->divisor))
+        return -1;
+    Py_XSETREF(self->categories, Py_NewRef(categories));
+    forest->dimensions = dimensions;
+    const char *wrong = dimensions ? take_all(self, parts) : "values have no dimensions";
+    for (int i = 0; i < 11; i++) PyBuffer_Release(&parts[i]);
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        return -1;
+    }
+    return 0;
+}
+
+static void forest_dealloc(Forest *self) {
+    forest_free(&self->forest);
+    free(self->fields);
+    free(self->positions);
+    free(self->numbers);
+    free(self->indices);
+    free(self->codes);
+    free(self->out);
+    Py_XDECREF(self->categories);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static int is_made(const Forest *self) {
+    if (self->out) return 1;
+    PyErr_SetString(PyExc_ValueError, "the forest was refused when it was made");
+    return 0;
+}
+
+/* ---- many rows --------------------------------------------------------------------------- */
+
+static size_t bytes_needed(enum input_kind kind, uint64_t values) {
+    switch (kind) {
+    case INPUT_BOOL: return (size_t)((values + 7) / 8);
+    case INPUT_F32:
+    case INPUT_TEXT: return (size_t)values * 4;
+    default: return (size_t)values * 8;
+    }
+}
+
+/* Take one input's buffers and check that all its rows lie within them. */
+static int take_rows(enum input_kind kind, PyObject *item, int64_t rows, struct input_rows *input,
+                     Py_buffer *held) {
+    PyObject *values, *validity, *mapping;
+    long long offset, stride;
+    if (!PyArg_ParseTuple(item, "OLLOO", &values, &offset, &stride, &validity, &mapping)) return -1;
+    if (offset < 0 || stride < 1 || offset > INT64_MAX / 16 || stride > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "an input's offset or stride is out of range");
+        return -1;
+    }
+    if (PyObject_GetBuffer(values, &held[0], PyBUF_SIMPLE)) return -1;
+    if (validity != Py_None && PyObject_GetBuffer(validity, &held[1], PyBUF_SIMPLE)) return -1;
+    if (mapping != Py_None && PyObject_GetBuffer(mapping, &held[2], PyBUF_SIMPLE)) return -1;
+    /* rows < 2^31 and stride < 2^31: neither the product nor the sum overflows. */
+    const uint64_t last = rows ? (uint64_t)offset + (uint64_t)(rows - 1) * (uint64_t)stride + 1 : 0;
+    const uint64_t bits = rows ? (uint64_t)offset / (uint64_t)stride + (uint64_t)rows : 0;
+    if ((size_t)held[0].len < bytes_needed(kind, last) ||
+        (held[1].obj && (size_t)held[1].len < (size_t)((bits + 7) / 8))) {
+        PyErr_SetString(PyExc_ValueError, "an input has fewer values than rows");
+        return -1;
+    }
+    if (kind == INPUT_TEXT && (!held[2].obj || stride != 1)) {
+        PyErr_SetString(PyExc_ValueError, "a text input needs a mapping");
+        return -1;
+    }
+    input->values = held[0].buf;
+    input->validity = held[1].obj ? held[1].buf : NULL;
+    input->offset = offset;
+    input->stride = stride;
+    input->mapping = held[2].obj ? held[2].buf : NULL;
+    input->n_mapping = held[2].obj ? held[2].len / 4 : 0;
+    return 0;
+}
+
+static int run(Forest *self, PyObject *inputs, long long rows, const Py_buffer *out,
+               Py_buffer *held) {
+    const struct forest *forest = &self->forest;
+    struct input_rows *taken = calloc(forest->n_inputs, sizeof *taken);
+    void *scratch = malloc(forest_scratch_bytes(forest));
+    int failed = 0;
+    if (!taken || !scratch) {
+        PyErr_NoMemory();
+        failed = 1;
+    }
+    for (uint32_t i = 0; !failed && i < forest->n_inputs; i++)
+        failed = take_rows(forest->input_kinds[i], PyTuple_GET_ITEM(inputs, i), rows, &taken[i],
+                           held + 3 * i);
+    if (!failed) {
+        Py_BEGIN_ALLOW_THREADS
+        forest_predict(forest, taken, rows, out->buf, rows, scratch);
+        Py_END_ALLOW_THREADS
+    }
+    free(taken);
+    free(scratch);
+    return failed ? -1 : 0;
+}
+
+PyDoc_STRVAR(predict_doc,
+"predict(inputs, rows, out)\n--\n\n"
+"Predict many rows into `out`, a writable buffer of float64 [output][row].\n\n"
+"Each of `inputs` is (values, offset, stride, validity, mapping): the buffers of an Arrow column,\n"
+"the index of its first row's value, the values from one row to the next, its validity bits or\n"
+"None, and for text the int32 category of each entry of its dictionary. The GIL is released.");
+
+static PyObject *predict(Forest *self, PyObject *args) {
+    PyObject *inputs;
+    long long rows;
+    Py_buffer out;
+    if (!is_made(self)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!Lw*", &PyTuple_Type, &inputs, &rows, &out)) return NULL;
+    const struct forest *forest = &self->forest;
+    PyObject *result = NULL;
+    Py_buffer *held = calloc((size_t)forest->n_inputs * 3, sizeof *held);
+    if (!held) PyErr_NoMemory();
+    else if (rows < 0 || rows > INT32_MAX || PyTuple_GET_SIZE(inputs) != forest->n_inputs)
+        PyErr_SetString(PyExc_ValueError, "expected one entry per input, and a number of rows");
+    else if ((size_t)out.len < (size_t)rows * forest->n_outputs * sizeof(double) ||
+             (uintptr_t)out.buf % sizeof(double))
+        PyErr_SetString(PyExc_ValueError, "the output has fewer values than rows");
+    else if (!run(self, inputs, rows, &out, held)) result = Py_NewRef(Py_None);
+    for (uint32_t i = 0; held && i < forest->n_inputs * 3; i++)
+        if (held[i].obj) PyBuffer_Release(&held[i]);
+    free(held);
+    PyBuffer_Release(&out);
+    return result;
+}
+
+/* ---- one row ----------------------------------------------------------------------------- */
+
+static int number_of(PyObject *value, double *number) {
+    if (PyFloat_CheckExact(value)) *number = PyFloat_AS_DOUBLE(value);
+    else if (value == Py_None) *number = NAN;
+    else if (PyLong_CheckExact(value) || PyBool_Check(value)) {
+        *number = PyLong_AsDouble(value);
+        if (*number == -1.0 && PyErr_Occurred()) return -1;
+    } else {
+        PyErr_Format(PyExc_TypeError, "expected a number, got %s", Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+static int category_of(PyObject *value, PyObject *categories, int32_t *category) {
+    *category = CATEGORY_NULL;
+    if (value == Py_None) return 0;
+    if (!PyUnicode_CheckExact(value)) {
+        PyErr_Format(PyExc_TypeError, "expected text, got %s", Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    PyObject *found = PyDict_GetItemWithError(categories, value);
+    if (!found && PyErr_Occurred()) return -1;
+    *category = found ? (int32_t)PyLong_AsLong(found) : CATEGORY_UNKNOWN;
+    return 0;
+}
+
+static int take_row(Forest *self, PyObject *values) {
+    for (uint32_t i = 0; i < self->forest.n_inputs; i++) {
+        PyObject *value = PyList_GET_ITEM(values, self->fields[i]);
+        if (self->positions[i] != WHOLE && value != Py_None) {
+            if (!PyList_CheckExact(value) || PyList_GET_SIZE(value) <= self->positions[i]) {
+                PyErr_SetString(PyExc_TypeError, "expected a list of a tensor's length");
+                return -1;
+            }
+            value = PyList_GET_ITEM(value, self->positions[i]);
+        }
+        if (self->forest.input_kinds[i] == INPUT_TEXT) {
+            PyObject *categories = PyTuple_GET_ITEM(self->categories, i);
+            if (category_of(value, categories, &self->indices[i])) return -1;
+        } else if (number_of(value, &self->numbers[i])) return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(predict_one_doc,
+"predict_one(values)\n--\n\n"
+"Predict one row, a list of canonical values in the order of the fields: a float, or a tuple of\n"
+"floats if there are several outputs. The same bits as `predict` gives the row.");
+
+static PyObject *predict_one(Forest *self, PyObject *values) {
+    if (!is_made(self)) return NULL;
+    if (!PyList_CheckExact(values) || PyList_GET_SIZE(values) != self->n_fields) {
+        PyErr_SetString(PyExc_TypeError, "expected a list of one value per field");
+        return NULL;
+    }
+    const struct forest *forest = &self->forest;
+    if (take_row(self, values)) return NULL;
+    forest_predict_one(forest, self->numbers, self->indices, self->codes, self->out);
+    if (forest->n_outputs == 1) return PyFloat_FromDouble(self->out[0]);
+    PyObject *found = PyTuple_New(forest->n_outputs);
+    for (uint32_t i = 0; found && i < forest->n_outputs; i++) {
+        PyObject *number = PyFloat_FromDouble(self->out[i]);
+        if (!number) Py_CLEAR(found);
+        else PyTuple_SET_ITEM(found, i, number);
+    }
+    return found;
+}
+
+/* ---- the module -------------------------------------------------------------------------- */
+
+static PyMethodDef forest_methods[] = {
+    {"predict", (PyCFunction)predict, METH_VARARGS, predict_doc},
+    {"predict_one", (PyCFunction)predict_one, METH_O, predict_one_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(forest_doc,
+"A tree ensemble over coded columns; every size, index and offset is checked when it is made.");
+
+static PyTypeObject ForestType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "twofold._kernel.Forest",
+    .tp_doc = forest_doc,
+    .tp_basicsize = sizeof(Forest),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)forest_init,
+    .tp_dealloc = (destructor)forest_dealloc,
+    .tp_methods = forest_methods,
+};
+
+PyDoc_STRVAR(instructions_doc,
+"instructions()\n--\n\nThe instructions used for many rows: 'avx512', 'avx2' or 'plain'.");
+
+static PyObject *instructions(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyUnicode_FromString(forest_instructions());
+}
+
+PyDoc_STRVAR(use_doc,
+"use(instructions)\n--\n\nUse these instructions from now on; False if the processor lacks them.");
+
+static PyObject *use(PyObject *module, PyObject *name) {
+    (void)module;
+    const char *text = PyUnicode_AsUTF8(name);
+    return text ? PyBool_FromLong(forest_use(text)) : NULL;
+}
+
+static PyMethodDef module_methods[] = {
+    {"instructions", instructions, METH_NOARGS, instructions_doc},
+    {"use", use, METH_O, use_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "twofold._kernel",
+    .m_doc = "Predicting with tree ensembles at the hardware's speed; see src/kernel.",
+    .m_size = -1,
+    .m_methods = module_methods,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    if (PyType_Ready(&ForestType)) return NULL;
+    PyObject *made = PyModule_Create(&module);
+    if (!made) return NULL;
+    forest_instructions(); /* chosen once, before any thread asks */
+    if (PyModule_AddObjectRef(made, "Forest", (PyObject *)&ForestType)) Py_CLEAR(made);
+    return made;
+}

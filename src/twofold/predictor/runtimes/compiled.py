@@ -1,0 +1,123 @@
+"""Compiled models in the native kernel: straight from Arrow's buffers, or from one row's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from twofold.errors import ConfigError, problem
+from twofold.model import arrow
+from twofold.model.arrow import pc
+from twofold.model.signature import Signature, Value
+from twofold.predictor.program import WHOLE, Header, Input, open_forest, read_program
+
+if TYPE_CHECKING:
+    from twofold.predictor.runtime import Column
+
+UNKNOWN = -1
+"""The category of a text that no encoder knows; shared with src/kernel/inputs.h."""
+
+
+def open_compiled(path: Path, signature: Signature) -> CompiledRuntime:
+    """Open a compiled model.
+
+    Raises:
+        ConfigError: The kernel wasn't built here, or refuses the model.
+    """
+    try:
+        program = read_program(path)
+        forest = open_forest(program, len(signature.fields))
+    except ImportError as error:
+        what = "an installation without it"
+        fix = "Install a wheel, or install a C compiler and reinstall twofold."
+        raise ConfigError(problem("twofold", "its native kernel", what, fix)) from error
+    except ValueError as error:
+        fix = "Pack the model again."
+        raise ConfigError(problem(str(path), "a compiled model", str(error), fix)) from error
+    return CompiledRuntime(forest, program.header, len(program.arrays["bases"]))
+
+
+class CompiledRuntime:
+    """Calls the kernel, and finishes what it leaves to NumPy."""
+
+    concurrent = True
+
+    def __init__(self, forest: Any, header: Header, outputs: int) -> None:
+        """Call `forest`, which has so many outputs."""
+        self._forest = forest
+        self._header = header
+        self._outputs = outputs
+        self._known = [
+            arrow.from_strings(item.categories) if item.kind == "string" else None
+            for item in header.inputs
+        ]
+        self._is_plain = not (header.finish or header.labels)
+        self._single = outputs == 1
+        self._classes = np.array(
+            header.classes, object if isinstance((*header.classes, 0)[0], str) else None
+        )
+
+    def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
+        """Predict many rows."""
+        rows = columns.num_rows
+        inputs = tuple(
+            _buffers(item, columns.column(item.field), known)
+            for item, known in zip(self._header.inputs, self._known, strict=True)
+        )
+        out = np.empty((self._outputs, rows))
+        self._forest.predict(inputs, rows, out)
+        return list(out) if self._is_plain else self._finished(out)
+
+    def predict_values(self, values: Sequence[Value]) -> tuple[Any, ...]:
+        """Predict one row."""
+        row = values if isinstance(values, list) else list(values)
+        found = self._forest.predict_one(row)
+        if self._is_plain:
+            return (found,) if self._single else found
+        many = self._finished(np.array([found], np.float64).reshape(-1, 1))
+        return tuple(
+            column[0].item() if hasattr(column[0], "item") else column[0] for column in many
+        )
+
+    def _finished(self, out: Any) -> list[Column]:
+        """Do what the original does in NumPy, output by output so that rows don't matter."""
+        header = self._header
+        if header.finish == "exp":
+            out = np.exp(out)
+        elif header.finish == "softmax":
+            out = np.exp(out - out.max(axis=0))
+            total = out[0]
+            for column in out[1:]:
+                total = total + column
+            out = out / total
+        if header.labels == "argmax":
+            return [self._classes[out.argmax(axis=0)]]
+        if header.labels == "above":
+            return [self._classes[(out[0] > header.threshold).astype(np.int64)]]
+        if header.labels == "from":
+            return [self._classes[(out[0] >= header.threshold).astype(np.int64)]]
+        return list(out)
+
+
+def _buffers(item: Input, column: pa.Array, known: Any) -> tuple[Any, int, int, Any, Any]:
+    """A column as the kernel takes it: values, offset, stride, validity, mapping."""
+    if item.kind == "string":
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        found = pc.index_in(encoded.dictionary, value_set=known)
+        mapping = np.where(arrow.null_mask(found), UNKNOWN, arrow.numbers(found)).astype(np.int32)
+        column = encoded.indices
+        validity, values = column.buffers()
+        return values or b"", column.offset, 1, validity if column.null_count else None, mapping
+    if item.position != WHOLE:
+        length = column.type.list_size
+        if column.values.offset:
+            column = pa.concat_arrays([column])
+        offset = column.offset * length + item.position
+        validity = column.buffers()[0] if column.null_count else None
+        return column.values.buffers()[1], offset, length, validity, None
+    validity, values = column.buffers()
+    return values, column.offset, 1, validity if column.null_count else None, None
