@@ -1,4 +1,4 @@
-/* The Python module twofold._kernel: forests, many rows or one at a time. */
+/* The Python module twofold._kernel: forests and linear models, many rows or one at a time. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
@@ -6,22 +6,28 @@
 #include <string.h>
 
 #include "forest.h"
+#include "linear.h"
 
 #define MAX_INPUTS 65536
 #define WHOLE UINT32_MAX
 
+/* What the two kinds of models have in common: how rows come in. */
 typedef struct {
     PyObject_HEAD
+    int is_linear;
     struct forest forest;
-    uint32_t *fields;    /* input to the field of a row that holds it */
-    uint32_t *positions; /* its place in that field's list, or WHOLE */
+    struct linear linear;
+    uint32_t n_inputs, n_outputs;
+    const uint8_t *input_kinds;
+    uint32_t *fields;     /* input to the field of a row that holds it */
+    uint32_t *positions;  /* its place in that field's list, or WHOLE */
     PyObject *categories; /* input to its dict of text to category, or None */
     double *numbers;
     int32_t *indices;
     uint16_t *codes;
-    double *out;
+    double *out; /* set last: the model is whole */
     Py_ssize_t n_fields;
-} Forest;
+} Model;
 
 /* ---- making one -------------------------------------------------------------------------- */
 
@@ -39,7 +45,7 @@ static void *copied(const Py_buffer *buffer, size_t item, uint32_t *count) {
 
 static const char *take_trees(struct forest *forest, const Py_buffer *roots,
                               const Py_buffer *outputs) {
-    uint32_t n_roots, n_outputs;
+    uint32_t n_roots = 0, n_outputs = 0;
     uint32_t *starts = copied(roots, sizeof *starts, &n_roots);
     uint32_t *targets = copied(outputs, sizeof *targets, &n_outputs);
     const char *wrong = NULL;
@@ -62,12 +68,12 @@ static const char *take_trees(struct forest *forest, const Py_buffer *roots,
     return wrong;
 }
 
-static const char *take_row_places(Forest *self, const Py_buffer *fields,
+static const char *take_row_places(Model *self, const Py_buffer *fields,
                                    const Py_buffer *positions) {
-    uint32_t n_fields, n_positions;
+    uint32_t n_fields = 0, n_positions = 0;
     self->fields = copied(fields, sizeof *self->fields, &n_fields);
     self->positions = copied(positions, sizeof *self->positions, &n_positions);
-    if (!self->fields || !self->positions || n_fields != self->forest.n_inputs ||
+    if (!self->fields || !self->positions || n_fields != self->n_inputs ||
         n_positions != n_fields)
         return "fields don't fit the inputs";
     for (uint32_t i = 0; i < n_fields; i++)
@@ -75,14 +81,29 @@ static const char *take_row_places(Forest *self, const Py_buffer *fields,
     if (!PyTuple_Check(self->categories) || PyTuple_GET_SIZE(self->categories) != n_fields)
         return "categories don't fit the inputs";
     for (uint32_t i = 0; i < n_fields; i++) {
-        const int text = self->forest.input_kinds[i] == INPUT_TEXT;
+        const int text = self->input_kinds[i] == INPUT_TEXT;
         if (text != PyDict_CheckExact(PyTuple_GET_ITEM(self->categories, i)))
             return "categories don't fit the inputs";
     }
     return NULL;
 }
 
-static const char *take_all(Forest *self, Py_buffer *parts) {
+/* What a row is read into; last of all, so that a refused model stays unusable. */
+static const char *take_rest(Model *self, const Py_buffer *fields, const Py_buffer *positions) {
+    const char *wrong = take_row_places(self, fields, positions);
+    if (wrong) return wrong;
+    self->numbers = calloc((size_t)self->n_inputs + 1, sizeof *self->numbers);
+    self->indices = calloc((size_t)self->n_inputs + 1, sizeof *self->indices);
+    double *out = calloc(self->n_outputs, sizeof *out);
+    if (!self->numbers || !self->indices || !out) {
+        free(out);
+        return "out of memory";
+    }
+    self->out = out;
+    return NULL;
+}
+
+static const char *take_all(Model *self, Py_buffer *parts) {
     struct forest *forest = &self->forest;
     uint32_t n_values = 0;
     forest->input_kinds = copied(&parts[0], 1, &forest->n_inputs);
@@ -102,17 +123,16 @@ static const char *take_all(Forest *self, Py_buffer *parts) {
     if ((uint64_t)forest->n_nodes * forest->dimensions != n_values)
         return "values don't fit the nodes";
     const char *wrong = take_trees(forest, &parts[6], &parts[7]);
-    if (!wrong) wrong = take_row_places(self, &parts[9], &parts[10]);
     if (!wrong) wrong = forest_prepare(forest);
-    if (wrong) return wrong;
-    self->numbers = malloc((forest->n_inputs + 1) * sizeof *self->numbers);
-    self->indices = malloc((forest->n_inputs + 1) * sizeof *self->indices);
-    self->codes = malloc((forest->n_columns + 1) * sizeof *self->codes);
-    self->out = malloc(forest->n_outputs * sizeof *self->out);
-    return self->numbers && self->indices && self->codes && self->out ? NULL : "out of memory";
+    self->codes = malloc(((size_t)forest->n_columns + 1) * sizeof *self->codes);
+    if (!wrong && !self->codes) wrong = "out of memory";
+    self->n_inputs = forest->n_inputs;
+    self->n_outputs = forest->n_outputs;
+    self->input_kinds = forest->input_kinds;
+    return wrong ? wrong : take_rest(self, &parts[9], &parts[10]);
 }
 
-static int forest_init(Forest *self, PyObject *args, PyObject *kwargs) {
+static int forest_init(Model *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"input_kinds", "columns", "edges",     "codes",      "nodes",
                             "values",      "roots",   "outputs",   "bases",      "fields",
                             "positions",   "categories", "n_fields", "dimensions", "single",
@@ -143,8 +163,58 @@ static int forest_init(Forest *self, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
-static void forest_dealloc(Forest *self) {
+static const char *take_linear(Model *self, Py_buffer *parts) {
+    struct linear *linear = &self->linear;
+    linear->input_kinds = copied(&parts[0], 1, &linear->n_inputs);
+    linear->terms = copied(&parts[1], sizeof *linear->terms, &linear->n_terms);
+    linear->steps = copied(&parts[2], sizeof *linear->steps, &linear->n_steps);
+    linear->edges = copied(&parts[3], sizeof *linear->edges, &linear->n_edges);
+    linear->weights = copied(&parts[4], sizeof *linear->weights, &linear->n_weights);
+    linear->bases = copied(&parts[5], sizeof *linear->bases, &linear->n_outputs);
+    if (!linear->input_kinds || !linear->terms || !linear->steps || !linear->edges ||
+        !linear->weights || !linear->bases)
+        return "a part has a wrong size";
+    if (!linear->n_inputs || linear->n_inputs > MAX_INPUTS) return "the number of inputs is wrong";
+    if (!linear->n_outputs || linear->n_outputs > MAX_OUTPUTS)
+        return "the number of outputs is wrong";
+    const char *wrong = linear_check(linear);
+    self->n_inputs = linear->n_inputs;
+    self->n_outputs = linear->n_outputs;
+    self->input_kinds = linear->input_kinds;
+    return wrong ? wrong : take_rest(self, &parts[6], &parts[7]);
+}
+
+static int linear_init(Model *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"input_kinds", "terms",  "steps",     "edges",      "weights",
+                            "bases",       "fields", "positions", "categories", "n_fields",
+                            "link",        "scale",  NULL};
+    if (self->linear.terms) {
+        PyErr_SetString(PyExc_TypeError, "a model is made once");
+        return -1;
+    }
+    Py_buffer parts[8];
+    memset(parts, 0, sizeof parts);
+    PyObject *categories;
+    struct linear *linear = &self->linear;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*y*y*y*y*y*y*y*O!nid", names, &parts[0],
+                                     &parts[1], &parts[2], &parts[3], &parts[4], &parts[5],
+                                     &parts[6], &parts[7], &PyTuple_Type, &categories,
+                                     &self->n_fields, &linear->link, &linear->scale))
+        return -1;
+    Py_XSETREF(self->categories, Py_NewRef(categories));
+    self->is_linear = 1;
+    const char *wrong = take_linear(self, parts);
+    for (int i = 0; i < 8; i++) PyBuffer_Release(&parts[i]);
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        return -1;
+    }
+    return 0;
+}
+
+static void model_dealloc(Model *self) {
     forest_free(&self->forest);
+    linear_free(&self->linear);
     free(self->fields);
     free(self->positions);
     free(self->numbers);
@@ -155,9 +225,9 @@ static void forest_dealloc(Forest *self) {
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-static int is_made(const Forest *self) {
+static int is_made(const Model *self) {
     if (self->out) return 1;
-    PyErr_SetString(PyExc_ValueError, "the forest was refused when it was made");
+    PyErr_SetString(PyExc_ValueError, "the model was refused when it was made");
     return 0;
 }
 
@@ -206,22 +276,22 @@ static int take_rows(enum input_kind kind, PyObject *item, int64_t rows, struct 
     return 0;
 }
 
-static int run(Forest *self, PyObject *inputs, long long rows, const Py_buffer *out,
+static int run(Model *self, PyObject *inputs, long long rows, const Py_buffer *out,
                Py_buffer *held) {
-    const struct forest *forest = &self->forest;
-    struct input_rows *taken = calloc(forest->n_inputs, sizeof *taken);
-    void *scratch = malloc(forest_scratch_bytes(forest));
+    struct input_rows *taken = calloc(self->n_inputs, sizeof *taken);
+    void *scratch = self->is_linear ? NULL : malloc(forest_scratch_bytes(&self->forest));
     int failed = 0;
-    if (!taken || !scratch) {
+    if (!taken || (!scratch && !self->is_linear)) {
         PyErr_NoMemory();
         failed = 1;
     }
-    for (uint32_t i = 0; !failed && i < forest->n_inputs; i++)
-        failed = take_rows(forest->input_kinds[i], PyTuple_GET_ITEM(inputs, i), rows, &taken[i],
-                           held + 3 * i);
+    for (uint32_t i = 0; !failed && i < self->n_inputs; i++)
+        failed = take_rows(self->input_kinds[i], PyTuple_GET_ITEM(inputs, i), rows, &taken[i],
+                           held + 3 * (size_t)i);
     if (!failed) {
         Py_BEGIN_ALLOW_THREADS
-        forest_predict(forest, taken, rows, out->buf, rows, scratch);
+        if (self->is_linear) linear_predict(&self->linear, taken, rows, out->buf, rows);
+        else forest_predict(&self->forest, taken, rows, out->buf, rows, scratch);
         Py_END_ALLOW_THREADS
     }
     free(taken);
@@ -236,23 +306,23 @@ PyDoc_STRVAR(predict_doc,
 "the index of its first row's value, the values from one row to the next, its validity bits or\n"
 "None, and for text the int32 category of each entry of its dictionary. The GIL is released.");
 
-static PyObject *predict(Forest *self, PyObject *args) {
+static PyObject *predict(Model *self, PyObject *args) {
     PyObject *inputs;
     long long rows;
     Py_buffer out;
     if (!is_made(self)) return NULL;
     if (!PyArg_ParseTuple(args, "O!Lw*", &PyTuple_Type, &inputs, &rows, &out)) return NULL;
-    const struct forest *forest = &self->forest;
     PyObject *result = NULL;
-    Py_buffer *held = calloc((size_t)forest->n_inputs * 3, sizeof *held);
+    const size_t n_held = (size_t)self->n_inputs * 3;
+    Py_buffer *held = calloc(n_held, sizeof *held);
     if (!held) PyErr_NoMemory();
-    else if (rows < 0 || rows > INT32_MAX || PyTuple_GET_SIZE(inputs) != forest->n_inputs)
+    else if (rows < 0 || rows > INT32_MAX || PyTuple_GET_SIZE(inputs) != self->n_inputs)
         PyErr_SetString(PyExc_ValueError, "expected one entry per input, and a number of rows");
-    else if ((size_t)out.len < (size_t)rows * forest->n_outputs * sizeof(double) ||
+    else if ((size_t)out.len < (size_t)rows * self->n_outputs * sizeof(double) ||
              (uintptr_t)out.buf % sizeof(double))
         PyErr_SetString(PyExc_ValueError, "the output has fewer values than rows");
     else if (!run(self, inputs, rows, &out, held)) result = Py_NewRef(Py_None);
-    for (uint32_t i = 0; held && i < forest->n_inputs * 3; i++)
+    for (size_t i = 0; held && i < n_held; i++)
         if (held[i].obj) PyBuffer_Release(&held[i]);
     free(held);
     PyBuffer_Release(&out);
@@ -287,8 +357,8 @@ static int category_of(PyObject *value, PyObject *categories, int32_t *category)
     return 0;
 }
 
-static int take_row(Forest *self, PyObject *values) {
-    for (uint32_t i = 0; i < self->forest.n_inputs; i++) {
+static int take_row(Model *self, PyObject *values) {
+    for (uint32_t i = 0; i < self->n_inputs; i++) {
         PyObject *value = PyList_GET_ITEM(values, self->fields[i]);
         if (self->positions[i] != WHOLE && value != Py_None) {
             if (!PyList_CheckExact(value) || PyList_GET_SIZE(value) <= self->positions[i]) {
@@ -297,7 +367,7 @@ static int take_row(Forest *self, PyObject *values) {
             }
             value = PyList_GET_ITEM(value, self->positions[i]);
         }
-        if (self->forest.input_kinds[i] == INPUT_TEXT) {
+        if (self->input_kinds[i] == INPUT_TEXT) {
             PyObject *categories = PyTuple_GET_ITEM(self->categories, i);
             if (category_of(value, categories, &self->indices[i])) return -1;
         } else if (number_of(value, &self->numbers[i])) return -1;
@@ -310,18 +380,19 @@ PyDoc_STRVAR(predict_one_doc,
 "Predict one row, a list of canonical values in the order of the fields: a float, or a tuple of\n"
 "floats if there are several outputs. The same bits as `predict` gives the row.");
 
-static PyObject *predict_one(Forest *self, PyObject *values) {
+static PyObject *predict_one(Model *self, PyObject *values) {
     if (!is_made(self)) return NULL;
     if (!PyList_CheckExact(values) || PyList_GET_SIZE(values) != self->n_fields) {
         PyErr_SetString(PyExc_TypeError, "expected a list of one value per field");
         return NULL;
     }
-    const struct forest *forest = &self->forest;
     if (take_row(self, values)) return NULL;
-    forest_predict_one(forest, self->numbers, self->indices, self->codes, self->out);
-    if (forest->n_outputs == 1) return PyFloat_FromDouble(self->out[0]);
-    PyObject *found = PyTuple_New(forest->n_outputs);
-    for (uint32_t i = 0; found && i < forest->n_outputs; i++) {
+    if (self->is_linear)
+        linear_predict_one(&self->linear, self->numbers, self->indices, self->out);
+    else forest_predict_one(&self->forest, self->numbers, self->indices, self->codes, self->out);
+    if (self->n_outputs == 1) return PyFloat_FromDouble(self->out[0]);
+    PyObject *found = PyTuple_New(self->n_outputs);
+    for (uint32_t i = 0; found && i < self->n_outputs; i++) {
         PyObject *number = PyFloat_FromDouble(self->out[i]);
         if (!number) Py_CLEAR(found);
         else PyTuple_SET_ITEM(found, i, number);
@@ -331,7 +402,7 @@ static PyObject *predict_one(Forest *self, PyObject *values) {
 
 /* ---- the module -------------------------------------------------------------------------- */
 
-static PyMethodDef forest_methods[] = {
+static PyMethodDef model_methods[] = {
     {"predict", (PyCFunction)predict, METH_VARARGS, predict_doc},
     {"predict_one", (PyCFunction)predict_one, METH_O, predict_one_doc},
     {NULL, NULL, 0, NULL},
@@ -339,18 +410,19 @@ static PyMethodDef forest_methods[] = {
 
 PyDoc_STRVAR(forest_doc,
 "A tree ensemble over coded columns; every size, index and offset is checked when it is made.");
+PyDoc_STRVAR(linear_doc,
+"A linear model; every size, index and offset is checked when it is made.");
 
-static PyTypeObject ForestType = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "twofold._kernel.Forest",
-    .tp_doc = forest_doc,
-    .tp_basicsize = sizeof(Forest),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
-    .tp_new = PyType_GenericNew,
-    .tp_init = (initproc)forest_init,
-    .tp_dealloc = (destructor)forest_dealloc,
-    .tp_methods = forest_methods,
-};
+#define MODEL_TYPE(type_name, doc, init)                                                      \
+    {                                                                                         \
+        PyVarObject_HEAD_INIT(NULL, 0).tp_name = type_name, .tp_doc = doc,                    \
+        .tp_basicsize = sizeof(Model), .tp_flags = Py_TPFLAGS_DEFAULT,                        \
+        .tp_new = PyType_GenericNew, .tp_init = (initproc)init,                               \
+        .tp_dealloc = (destructor)model_dealloc, .tp_methods = model_methods,                 \
+    }
+
+static PyTypeObject ForestType = MODEL_TYPE("twofold._kernel.Forest", forest_doc, forest_init);
+static PyTypeObject LinearType = MODEL_TYPE("twofold._kernel.Linear", linear_doc, linear_init);
 
 PyDoc_STRVAR(instructions_doc,
 "instructions()\n--\n\nThe instructions used for many rows: 'avx512', 'avx2' or 'plain'.");
@@ -379,16 +451,18 @@ static PyMethodDef module_methods[] = {
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "twofold._kernel",
-    .m_doc = "Predicting with tree ensembles at the hardware's speed; see src/kernel.",
+    .m_doc = "Predicting with trees and linear models at the hardware's speed; see src/kernel.",
     .m_size = -1,
     .m_methods = module_methods,
 };
 
 PyMODINIT_FUNC PyInit__kernel(void) {
-    if (PyType_Ready(&ForestType)) return NULL;
+    if (PyType_Ready(&ForestType) || PyType_Ready(&LinearType)) return NULL;
     PyObject *made = PyModule_Create(&module);
     if (!made) return NULL;
     forest_instructions(); /* chosen once, before any thread asks */
-    if (PyModule_AddObjectRef(made, "Forest", (PyObject *)&ForestType)) Py_CLEAR(made);
+    if (PyModule_AddObjectRef(made, "Forest", (PyObject *)&ForestType) ||
+        PyModule_AddObjectRef(made, "Linear", (PyObject *)&LinearType))
+        Py_CLEAR(made);
     return made;
 }

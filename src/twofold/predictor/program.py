@@ -53,16 +53,49 @@ COLUMN = np.dtype(
         )
     ]
 )
-ARRAYS: dict[str, Any] = {
-    "columns": COLUMN,
-    "edges": np.dtype("<f8"),
-    "codes": np.dtype("<u2"),
-    "nodes": NODE,
-    "values": np.dtype("<f8"),
-    "roots": np.dtype("<u4"),
-    "outputs": np.dtype("<u4"),
-    "bases": np.dtype("<f8"),
+TERM = np.dtype(
+    [(name, "<u4") for name in ("input", "kind", "first", "count", "weights", "reserved")]
+)
+STEP = np.dtype([("name", "<u4"), ("reserved", "<u4"), ("value", "<f8"), ("upper", "<f8")])
+STEPS = (
+    "fill",
+    "subtract",
+    "divide",
+    "multiply",
+    "add",
+    "float32",
+    "clip",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "exp",
+    "expm1",
+    "sqrt",
+    "cbrt",
+)
+"""What a term may do to a number, in the order of the kernel's names."""
+DOUBLE, WORD = np.dtype("<f8"), np.dtype("<u4")
+ARRAYS: dict[str, dict[str, Any]] = {
+    "forest": {
+        "columns": COLUMN,
+        "edges": DOUBLE,
+        "codes": np.dtype("<u2"),
+        "nodes": NODE,
+        "values": DOUBLE,
+        "roots": WORD,
+        "outputs": WORD,
+        "bases": DOUBLE,
+    },
+    "linear": {
+        "terms": TERM,
+        "steps": STEP,
+        "edges": DOUBLE,
+        "weights": DOUBLE,
+        "bases": DOUBLE,
+    },
 }
+"""The arrays of each kind of model; src/kernel/forest.h and linear.h say what they mean."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +118,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What stands before the arrays.
 
     Attributes:
-        inputs: In the order of the columns that read them.
-        dimensions: Values per leaf: 1, or one per output.
-        single: Whether sums are float32.
+        kind: `forest` or `linear`.
+        inputs: In the order of the columns or terms that read them.
+        dimensions: Of a forest: values per leaf: 1, or one per output.
+        single: Of a forest: whether sums are float32.
         link: One of `LINKS`.
         scale: Of a sigmoid.
-        divisor: What sums are divided by.
+        divisor: Of a forest: what sums are divided by.
         finish: What NumPy still has to do, in its own bits: `softmax` over the outputs, or `exp`.
         labels: Where labels are predicted, how: `argmax` of the outputs, or of one output whether
             it is `above` or `from` the threshold.
@@ -99,10 +133,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         counts: Length of each array of `ARRAYS`, in their order.
     """
 
-    inputs: tuple[Input, ...]
-    dimensions: int
-    single: bool
-    link: str
+    kind: Literal["forest", "linear"] = "forest"
+    inputs: tuple[Input, ...] = ()
+    dimensions: int = 1
+    single: bool = False
+    link: str = "none"
     scale: float = 1.0
     divisor: float = 1.0
     finish: Literal["", "softmax", "exp"] = ""
@@ -114,7 +149,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A compiled model; `arrays` has one array for each name of `ARRAYS`."""
+    """A compiled model; `arrays` has one array for each name that its kind has in `ARRAYS`."""
 
     header: Header
     arrays: dict[str, Any]
@@ -122,7 +157,8 @@ class Program:
 
 def write_program(program: Program, path: Path) -> None:
     """Write a compiled model to a file."""
-    arrays = [np.ascontiguousarray(program.arrays[name], kind) for name, kind in ARRAYS.items()]
+    kinds = ARRAYS[program.header.kind]
+    arrays = [np.ascontiguousarray(program.arrays[name], kind) for name, kind in kinds.items()]
     counts = tuple(len(array) for array in arrays)
     header = msgspec.json.encode(msgspec.structs.replace(program.header, counts=counts))
     with path.open("wb") as file:
@@ -146,7 +182,7 @@ def read_program(path: Path) -> Program:
     except msgspec.DecodeError as error:
         raise ValueError(f"its header can't be read: {error}") from error
     arrays: dict[str, Any] = {}
-    for (name, kind), count in zip(ARRAYS.items(), header.counts, strict=True):
+    for (name, kind), count in zip(ARRAYS[header.kind].items(), header.counts, strict=True):
         end = start + count * kind.itemsize
         if count < 0 or end > len(data):
             raise ValueError("it is cut off")
@@ -155,7 +191,7 @@ def read_program(path: Path) -> Program:
     return Program(header, arrays)
 
 
-def open_forest(program: Program, n_fields: int) -> Any:
+def open_program(program: Program, n_fields: int) -> Any:
     """Make the kernel's form of a compiled model.
 
     Raises:
@@ -164,25 +200,36 @@ def open_forest(program: Program, n_fields: int) -> Any:
     """
     kernel = importlib.import_module("twofold._kernel")  # optional: no compiler, no kernel
     header = program.header
-    inputs = header.inputs
-    return kernel.Forest(
-        input_kinds=bytes(INPUT_KINDS[item.kind] for item in inputs),
+    common: dict[str, Any] = {
+        "input_kinds": bytes(INPUT_KINDS[item.kind] for item in header.inputs),
+        "fields": _numbers(item.field for item in header.inputs),
+        "positions": _numbers(item.position for item in header.inputs),
+        "categories": tuple(_categories(item) for item in header.inputs),
+        "n_fields": n_fields,
+        "link": LINKS[header.link],
+        "scale": header.scale,
         **program.arrays,
-        fields=_numbers(item.field for item in inputs),
-        positions=_numbers(item.position for item in inputs),
-        categories=tuple(
-            {text: index for index, text in enumerate(item.categories)}
-            if item.kind == "string"
-            else None
-            for item in inputs
-        ),
-        n_fields=n_fields,
-        dimensions=header.dimensions,
-        single=header.single,
-        link=LINKS[header.link],
-        scale=header.scale,
-        divisor=header.divisor,
+    }
+    if header.kind == "linear":
+        return kernel.Linear(**common)
+    return kernel.Forest(
+        **common, dimensions=header.dimensions, single=header.single, divisor=header.divisor
     )
+
+
+def has_kernel() -> bool:
+    """Whether the native kernel was built here."""
+    try:
+        importlib.import_module("twofold._kernel")
+    except ImportError:
+        return False
+    return True
+
+
+def _categories(item: Input) -> dict[str, int] | None:
+    if item.kind != "string":
+        return None
+    return {text: index for index, text in enumerate(item.categories)}
 
 
 def _numbers(values: Any) -> Any:

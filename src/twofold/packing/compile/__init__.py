@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from twofold.packing.compile import lightgbm, sklearn_trees, xgboost
 from twofold.packing.compile.encoder import Block, Column, RawText, encode
 from twofold.packing.compile.ensemble import Ensemble, assemble
 from twofold.packing.compile.features import Feature, Levels, NotCompilable, Number, Text
+from twofold.packing.compile.linear import assemble_linear, is_linear, read_linear
 from twofold.packing.sources import Source
 from twofold.predictor.program import WHOLE, Input, Program
 from twofold.predictor.runtimes.labels import READERS
@@ -23,17 +26,20 @@ LIKELIER = 0.5
 """The probability above which a booster's second class is its label."""
 
 
+Assemble = Callable[[list[Feature], list[Input]], Program]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Model:
-    """A model read: its trees, what they see, and what they refuse.
+    """A model read.
 
     Attributes:
-        ensemble: The trees.
-        block: The columns they see.
+        assemble: Makes its program, given its features and their inputs.
+        block: The columns it sees.
         refuses_missing: Whether the original raises where one of these is missing.
     """
 
-    ensemble: Ensemble
+    assemble: Assemble
     block: Block
     refuses_missing: bool = False
 
@@ -55,16 +61,16 @@ def compile_model(source: Source, signature: Signature) -> Program:
             model = _sklearn(found, block)
         case "lightgbm":
             ensemble = lightgbm.read_booster(found.booster.model_to_string())
-            model = _Model(_labelled(found, ensemble), block)
+            model = _Model(partial(assemble, _labelled(found, ensemble)), block)
         case "xgboost":
             ensemble = xgboost.read_booster(bytes(found.booster.save_raw("json")))
-            model = _Model(_labelled(found, ensemble), block)
+            model = _Model(partial(assemble, _labelled(found, ensemble)), block)
         case other:
             raise NotCompilable(f"no compiled form of {other} models")
     features = [_number(column) for column in model.block]
     for feature in features:
         _check_refusals(signature, inputs, feature, refuses_missing=model.refuses_missing)
-    return assemble(model.ensemble, features, _with_texts(signature, inputs, features))
+    return model.assemble(features, _with_texts(signature, inputs, features))
 
 
 def _booster_categories(source: Any) -> list[list[Any]] | None:
@@ -111,8 +117,12 @@ def _sklearn(source: Any, block: Block) -> _Model:
             block = encode(step, block)
         estimator = estimator.steps[-1][1]
     labels = source.output.kind == "label"
+    if is_linear(estimator):
+        parts = read_linear(estimator, labels=labels)
+        return _Model(partial(assemble_linear, *parts), block, refuses_missing=True)
     ensemble, block = sklearn_trees.read_trees(estimator, block, labels=labels)
-    return _Model(ensemble, block, sklearn_trees.refuses_missing(estimator))
+    refuses = sklearn_trees.refuses_missing(estimator)
+    return _Model(partial(assemble, ensemble), block, refuses)
 
 
 def _labelled(source: Any, ensemble: Ensemble) -> Ensemble:

@@ -62,9 +62,6 @@ def read_booster(text: str) -> Ensemble:
         link = "square"
     averaged = "\naverage_output" in text.partition("\nTree=")[0]
     header = Header(
-        inputs=(),
-        dimensions=1,
-        single=False,
         link=link,
         scale=float(options.get("sigmoid", "1")),
         divisor=float(len(trees) // per_iteration) if averaged else 1.0,

@@ -83,10 +83,7 @@ def _forest_classifier(estimator: Any, block: Block, labels: bool) -> tuple[Ense
     ]
     dimensions = trees[0].values.shape[1]
     header = Header(
-        inputs=(),
         dimensions=dimensions,
-        single=False,
-        link="none",
         divisor=float(len(trees)),
         labels="argmax" if labels else "",
         classes=classes_of(estimator) if labels else (),
@@ -97,19 +94,14 @@ def _forest_classifier(estimator: Any, block: Block, labels: bool) -> tuple[Ense
 def _forest_regressor(estimator: Any, block: Block, labels: bool) -> tuple[Ensemble, Block]:  # noqa: ARG001, FBT001
     trees = [_plain_tree(item.tree_, item.tree_.value[:, :, 0]) for item in estimator.estimators_]
     dimensions = trees[0].values.shape[1]
-    header = Header(
-        inputs=(), dimensions=dimensions, single=False, link="none", divisor=float(len(trees))
-    )
+    header = Header(dimensions=dimensions, divisor=float(len(trees)))
     return Ensemble(trees, np.zeros(dimensions), header, "float32"), block
 
 
 def _tree_classifier(estimator: Any, block: Block, labels: bool) -> tuple[Ensemble, Block]:  # noqa: FBT001
     values = _class_values(estimator.tree_, _class_count(estimator), labels=labels)
     header = Header(
-        inputs=(),
         dimensions=values.shape[1],
-        single=False,
-        link="none",
         labels="argmax" if labels else "",
         classes=classes_of(estimator) if labels else (),
     )
@@ -119,7 +111,7 @@ def _tree_classifier(estimator: Any, block: Block, labels: bool) -> tuple[Ensemb
 
 def _tree_regressor(estimator: Any, block: Block, labels: bool) -> tuple[Ensemble, Block]:  # noqa: ARG001, FBT001
     values = estimator.tree_.value[:, :, 0]
-    header = Header(inputs=(), dimensions=values.shape[1], single=False, link="none")
+    header = Header(dimensions=values.shape[1])
     tree = _plain_tree(estimator.tree_, values)
     return Ensemble([tree], np.full(values.shape[1], NOTHING), header, "float32"), block
 
@@ -185,22 +177,21 @@ def _boosted(estimator: Any, outputs: int, *, labels: bool, zero_is: str) -> Hea
     loss = estimator._loss  # noqa: SLF001 - its link
     link = type(loss.link).__name__
     classes = getattr(estimator, "classes_", None)
-    common: dict[str, Any] = {"inputs": (), "dimensions": 1, "single": False}
     if classes is None:
         if link == "IdentityLink":
-            return Header(**common, link="none")
+            return Header()
         if link == "LogLink":
-            return Header(**common, link="none", finish="exp")
+            return Header(finish="exp")
         raise NotCompilable(f"the link {link}")
     if labels:
         how: Any = "argmax" if outputs > 1 else zero_is
-        return Header(**common, link="none", labels=how, classes=classes_of(estimator))
+        return Header(labels=how, classes=classes_of(estimator))
     if outputs > 1:
-        return Header(**common, link="none", finish="softmax")
+        return Header(finish="softmax")
     scales = {"LogitLink": 1.0, "HalfLogitLink": 2.0}
     if link not in scales:
         raise NotCompilable(f"the link {link}")
-    return Header(**common, link="sigmoid", scale=scales[link])
+    return Header(link="sigmoid", scale=scales[link])
 
 
 def _class_count(estimator: Any) -> int:

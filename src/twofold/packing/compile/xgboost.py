@@ -67,7 +67,7 @@ def read_booster(document: bytes) -> Ensemble:
         if weights is not None:
             found = _weighted(found, np.float32(weights[index]), margins[output])
         trees.append(found)
-    header = Header(inputs=(), dimensions=1, single=True, link=LINKS[objective])
+    header = Header(single=True, link=LINKS[objective])
     return Ensemble(trees, margins, header, "float32")
 
 

@@ -13,7 +13,7 @@ from twofold.errors import ConfigError, problem
 from twofold.model import arrow
 from twofold.model.arrow import pc
 from twofold.model.signature import Signature, Value
-from twofold.predictor.program import WHOLE, Header, Input, open_forest, read_program
+from twofold.predictor.program import WHOLE, Header, Input, open_program, read_program
 
 if TYPE_CHECKING:
     from twofold.predictor.runtime import Column
@@ -30,7 +30,7 @@ def open_compiled(path: Path, signature: Signature) -> CompiledRuntime:
     """
     try:
         program = read_program(path)
-        forest = open_forest(program, len(signature.fields))
+        model = open_program(program, len(signature.fields))
     except ImportError as error:
         what = "an installation without it"
         fix = "Install a wheel, or install a C compiler and reinstall twofold."
@@ -38,7 +38,7 @@ def open_compiled(path: Path, signature: Signature) -> CompiledRuntime:
     except ValueError as error:
         fix = "Pack the model again."
         raise ConfigError(problem(str(path), "a compiled model", str(error), fix)) from error
-    return CompiledRuntime(forest, program.header, len(program.arrays["bases"]))
+    return CompiledRuntime(model, program.header, len(program.arrays["bases"]))
 
 
 class CompiledRuntime:
@@ -46,9 +46,9 @@ class CompiledRuntime:
 
     concurrent = True
 
-    def __init__(self, forest: Any, header: Header, outputs: int) -> None:
-        """Call `forest`, which has so many outputs."""
-        self._forest = forest
+    def __init__(self, model: Any, header: Header, outputs: int) -> None:
+        """Call the kernel's `model`, which has so many outputs."""
+        self._model = model
         self._header = header
         self._outputs = outputs
         self._known = [
@@ -69,13 +69,13 @@ class CompiledRuntime:
             for item, known in zip(self._header.inputs, self._known, strict=True)
         )
         out = np.empty((self._outputs, rows))
-        self._forest.predict(inputs, rows, out)
+        self._model.predict(inputs, rows, out)
         return list(out) if self._is_plain else self._finished(out)
 
     def predict_values(self, values: Sequence[Value]) -> tuple[Any, ...]:
         """Predict one row."""
         row = values if isinstance(values, list) else list(values)
-        found = self._forest.predict_one(row)
+        found = self._model.predict_one(row)
         if self._is_plain:
             return (found,) if self._single else found
         many = self._finished(np.array([found], np.float64).reshape(-1, 1))
