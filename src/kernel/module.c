@@ -7,6 +7,7 @@
 
 #include "forest.h"
 #include "linear.h"
+#include "reader.h"
 
 #define MAX_INPUTS 65536
 #define WHOLE UINT32_MAX
@@ -457,12 +458,13 @@ static struct PyModuleDef module = {
 };
 
 PyMODINIT_FUNC PyInit__kernel(void) {
-    if (PyType_Ready(&ForestType) || PyType_Ready(&LinearType)) return NULL;
+    if (PyType_Ready(&ForestType) || PyType_Ready(&LinearType) || PyType_Ready(&ReaderType)) return NULL;
     PyObject *made = PyModule_Create(&module);
     if (!made) return NULL;
     forest_instructions(); /* chosen once, before any thread asks */
     if (PyModule_AddObjectRef(made, "Forest", (PyObject *)&ForestType) ||
-        PyModule_AddObjectRef(made, "Linear", (PyObject *)&LinearType))
+        PyModule_AddObjectRef(made, "Linear", (PyObject *)&LinearType) ||
+        PyModule_AddObjectRef(made, "Reader", (PyObject *)&ReaderType))
         Py_CLEAR(made);
     return made;
 }

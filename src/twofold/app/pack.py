@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from twofold.app.settings import read
 from twofold.model.infer import Overrides
+from twofold.model.record import RuntimeName
 from twofold.model.registry import Registry
 from twofold.model.signature import FieldType, OutputKind
 from twofold.packing.pack import Declaration
@@ -34,6 +35,7 @@ def pack(  # noqa: PLR0913
     extra_fields: Literal["refuse", "ignore"] = "refuse",
     tolerance: float = TOLERANCE,
     trust_pickle: bool = False,
+    runtime: RuntimeName | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Predictor:
     """Pack a model: tell its signature, prove its parity, store it as a version.
@@ -57,6 +59,8 @@ def pack(  # noqa: PLR0913
         tolerance: Largest difference of a converted model from the original, relative to
             `max(1, |original|)`; no label may flip in any case.
         trust_pickle: Whether loading the version may run a pickle.
+        runtime: The runtime to use: `compiled`, `onnx` or `original`; by default the fastest
+            of those that are proven.
         say: Told each step as it begins.
 
     Returns:
@@ -74,6 +78,7 @@ def pack(  # noqa: PLR0913
         overrides=Overrides(drop, types or {}, nullable, unknown_categories, extra_fields),
         tolerance=tolerance,
         trust_pickle=trust_pickle,
+        runtime=runtime,
     )
     opened = Registry(registry or read().registry)
     packed = pack_version(declaration, registry=opened, now=datetime.now(UTC), say=say)

@@ -18,12 +18,19 @@ from twofold.cli.common import (
     talk,
 )
 from twofold.errors import InvalidInput
-from twofold.model.record import Candidate, ModelVersion
+from twofold.model.kernel import kernel
+from twofold.model.record import Candidate, ModelVersion, RuntimeName
 from twofold.model.registry import Registry
 from twofold.model.signature import Field, FieldType
 
 MAX_SHOWN_CATEGORIES = 4
 MILLISECOND_S = 1e-3
+MICROSECONDS = 1e6
+FEW = 10
+NO_KERNEL = (
+    "the native kernel was not built here: models run in other runtimes, slower. Install a wheel, "
+    "or a C compiler and then twofold again."
+)
 
 
 @click.command()
@@ -66,6 +73,11 @@ MILLISECOND_S = 1e-3
     default=1e-5,
     show_default=True,
     help="Largest difference from the original admitted.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(get_args(RuntimeName)),
+    help="The runtime to use.  [default: the fastest of those that are proven]",
 )
 @click.option("--trust-pickle", is_flag=True, help="Loading the version may run a pickle.")
 @registry_option
@@ -117,6 +129,8 @@ def _types(given: tuple[str, ...]) -> dict[str, str]:
 def models(model: str | None, registry: str | None, as_json: bool) -> None:  # noqa: FBT001
     """List the models, or show one: signature, runtimes, parity, timings."""
     opened = Registry(settings_from({"registry": registry}).registry)
+    if kernel() is None:
+        talk.print(NO_KERNEL)
     if model is not None:
         found = opened.resolve(model)
         record = opened.read(found.name, found.version or "")
@@ -230,7 +244,8 @@ def _time(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < MILLISECOND_S:
-        return f"{seconds * 1e6:,.0f} µs"
+        digits = 1 if seconds * MICROSECONDS < FEW else 0
+        return f"{seconds * MICROSECONDS:,.{digits}f} µs"
     return f"{seconds * 1e3:,.1f} ms"
 
 

@@ -190,7 +190,7 @@ def _pack(stage: _Stage, real: pa.Table, model_file: Path, folder: Path) -> Pred
         "edge rows"
     )
     for candidate in parity.candidates:
-        one_row = f", {candidate.one_row_s * 1e6:,.0f} µs a row" if candidate.one_row_s else ""
+        one_row = f", {candidate.one_row_s * 1e6:,.1f} µs a row" if candidate.one_row_s else ""
         stage.console.print(f"   {candidate.runtime}: {candidate.reason}{one_row}")
     return predictor
 

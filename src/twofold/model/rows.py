@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from twofold.errors import InvalidInput, problem
+from twofold.model.kernel import kernel
 from twofold.model.signature import MAX_EXACT_INT, Field, Signature, Value
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - timestamps without a zone are counted from it
@@ -25,6 +26,10 @@ MAX_INT64 = 2**63 - 1
 MAX_SHOWN_CHARS = 60
 MAX_SHOWN_CATEGORIES = 8
 JSON_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+QUICK_KINDS = ("bool", "int64", "float32", "float64", "string")
+NULLABLE = 0x80
+"""As src/kernel/reader.c has them."""
 
 Check = Callable[[Any], Value]
 
@@ -73,6 +78,7 @@ class RowCheck:
     def __init__(self, signature: Signature) -> None:
         """Compile one check per field."""
         self._signature = signature
+        self._read = _quick_reader(signature)
         self._checks = [(field.name, field_check(field)) for field in signature.fields]
         self._ignored = frozenset(signature.ignored)
 
@@ -92,6 +98,10 @@ class RowCheck:
         Raises:
             InvalidInput: The first problem, in the signature's order of fields.
         """
+        if self._read is not None:
+            quick: list[Value] | None = self._read(row)
+            if quick is not None:
+                return quick
         values: list[Value] = []
         name = ""
         try:
@@ -139,6 +149,31 @@ class RowCheck:
         for name in row:
             if name not in known:
                 raise extra_field(self._signature, str(name), where)
+
+
+def _quick_reader(signature: Signature) -> Any:
+    """The kernel's reader of plain rows that fit; None where there is none.
+
+    It only ever admits: whatever isn't plainly right is left to the checks here, which have the
+    words.
+    """
+    native = kernel()
+    if native is None or any(field.type not in QUICK_KINDS for field in signature.fields):
+        return None
+    reader = native.Reader(
+        names=signature.names,
+        fields=bytes(
+            QUICK_KINDS.index(field.type) | (NULLABLE if field.nullable else 0)
+            for field in signature.fields
+        ),
+        known=tuple(
+            None
+            if field.categories is None or field.unknown_categories == "allow"
+            else frozenset(field.categories)
+            for field in signature.fields
+        ),
+    )
+    return reader.read
 
 
 def extra_field(signature: Signature, name: str, where: str) -> InvalidInput:

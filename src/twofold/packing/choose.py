@@ -6,8 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from twofold.errors import DeclarationError
-from twofold.model.record import Modes
+from twofold.errors import DeclarationError, problem
+from twofold.model.record import Modes, RuntimeName
 from twofold.packing.trial import Trial
 from twofold.predictor.parity import same_bits
 
@@ -20,7 +20,7 @@ class Choice:
     rows_per_call: int
 
 
-def choose(trials: Sequence[Trial]) -> Choice:
+def choose(trials: Sequence[Trial], *, only: RuntimeName | None = None) -> Choice:
     """Choose the fastest pair of runtimes that gives equal bits at both speeds.
 
     Fastest is the smallest product of the batch's time per row and the time of one row alone:
@@ -28,11 +28,18 @@ def choose(trials: Sequence[Trial]) -> Choice:
 
     Args:
         trials: The runtimes tried, with their predictions of the same rows.
+        only: The runtime to use for both modes, whatever the others would give.
 
     Raises:
-        DeclarationError: None passed.
+        DeclarationError: None passed, or not the one asked for.
     """
-    passed = [trial for trial in trials if trial.candidate.passed]
+    wanted = [trial for trial in trials if only in (None, trial.candidate.runtime)]
+    passed = [trial for trial in wanted if trial.candidate.passed]
+    if only is not None and not passed:
+        reasons = "; ".join(trial.candidate.reason for trial in wanted) or "this model has none"
+        raise DeclarationError(
+            problem(f"--runtime {only}", "a runtime that passes", reasons, "Choose another.")
+        )
     pairs = [
         (batch, one)
         for batch in passed

@@ -61,6 +61,7 @@ class Declaration:
         overrides: Corrections to the signature the sample tells.
         tolerance: Largest difference from the original admitted (see `parity.compare`).
         trust_pickle: Whether loading the version may run a pickle.
+        runtime: The runtime to use; None for the fastest that passes.
     """
 
     model: Any
@@ -71,6 +72,7 @@ class Declaration:
     overrides: Overrides = dataclasses.field(default_factory=Overrides)
     tolerance: float = TOLERANCE
     trust_pickle: bool = False
+    runtime: RuntimeName | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +279,7 @@ class _Work:
         return try_runtime(name, runtime, proof)
 
     def _record(self, proof: Proof, trials: list[Trial], now: datetime) -> ModelVersion:
-        choice = choose(trials)
+        choice = choose(trials, only=self._declaration.runtime)
         used: set[RuntimeName] = {choice.modes.batch, choice.modes.real_time, "original"}
         for name in set(self._artifacts) - used:
             (self._staged / self._artifacts.pop(name).file).unlink()

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from twofold.model import arrow
 from twofold.model.signature import MAX_EXACT_INT, Field, Signature
-from twofold.predictor.program import Program
+from twofold.predictor.program import Program, edges_of
 
 if TYPE_CHECKING:
     from twofold.predictor.runtime import Column
@@ -117,12 +117,9 @@ def edge_rows(
         program: The compiled model.
         max_rows: Of its edges, a third of this at most are taken, evenly.
     """
-    columns, edges = program.arrays["columns"], program.arrays["edges"]
     by_field: dict[int, list[Any]] = {}
-    for column in columns[columns["kind"] == 0]:
-        field = program.header.inputs[int(column["input"])].field
-        first, count = int(column["first"]), int(column["count"])
-        by_field.setdefault(field, []).append(edges[first : first + count])
+    for at, cuts in edges_of(program):
+        by_field.setdefault(program.header.inputs[at].field, []).append(cuts)
     found = {field: np.unique(np.concatenate(parts)) for field, parts in by_field.items()}
     share = max_rows / max(1, 3 * sum(map(len, found.values())))
     random = np.random.default_rng(0)

@@ -8,13 +8,15 @@ however made, can make it read out of bounds.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+
+from twofold.errors import ConfigError, problem
+from twofold.model.kernel import kernel
 
 MAGIC = b"TWOFOLD1"
 WHOLE = 2**32 - 1
@@ -96,6 +98,8 @@ ARRAYS: dict[str, dict[str, Any]] = {
     },
 }
 """The arrays of each kind of model; src/kernel/forest.h and linear.h say what they mean."""
+HAS_EDGES = {"forest": 0, "linear": 1}
+"""The kind of column, or of term, that has edges."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,14 +195,26 @@ def read_program(path: Path) -> Program:
     return Program(header, arrays)
 
 
+def edges_of(program: Program) -> Iterator[tuple[int, Any]]:
+    """The edges between which predictions may change: an input, and its edges, again and again."""
+    kind = program.header.kind
+    rows = program.arrays["columns" if kind == "forest" else "terms"]
+    for row in rows[rows["kind"] == HAS_EDGES[kind]]:
+        first, count = int(row["first"]), int(row["count"])
+        yield int(row["input"]), program.arrays["edges"][first : first + count]
+
+
 def open_program(program: Program, n_fields: int) -> Any:
     """Make the kernel's form of a compiled model.
 
     Raises:
-        ImportError: The kernel wasn't built here.
+        ConfigError: The kernel wasn't built here.
         ValueError: A size, index or offset of the model is out of range.
     """
-    kernel = importlib.import_module("twofold._kernel")  # optional: no compiler, no kernel
+    native = kernel()
+    if native is None:
+        fix = "Install a wheel, or install a C compiler and then twofold again."
+        raise ConfigError(problem("twofold", "its native kernel", "an installation without", fix))
     header = program.header
     common: dict[str, Any] = {
         "input_kinds": bytes(INPUT_KINDS[item.kind] for item in header.inputs),
@@ -211,19 +227,10 @@ def open_program(program: Program, n_fields: int) -> Any:
         **program.arrays,
     }
     if header.kind == "linear":
-        return kernel.Linear(**common)
-    return kernel.Forest(
+        return native.Linear(**common)
+    return native.Forest(
         **common, dimensions=header.dimensions, single=header.single, divisor=header.divisor
     )
-
-
-def has_kernel() -> bool:
-    """Whether the native kernel was built here."""
-    try:
-        importlib.import_module("twofold._kernel")
-    except ImportError:
-        return False
-    return True
 
 
 def _categories(item: Input) -> dict[str, int] | None:

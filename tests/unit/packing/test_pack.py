@@ -85,7 +85,7 @@ def test_a_conversion_that_fails_is_shown_and_never_fails_the_pack(
     assert found["original"].passed
     assert not found["onnx"].passed
     assert found["onnx"].reason
-    assert predictor.record.runtimes.batch == "original"
+    assert predictor.record.runtimes.batch == "compiled"
 
 
 def test_a_runtime_that_is_wrong_only_at_thresholds_is_not_used(registry: Path) -> None:

@@ -46,10 +46,11 @@ def test_a_compiled_model_is_served_without_pandas_or_its_original_library(
     tmp_path: Path, sample: list[dict[str, float]], target: list[int]
 ) -> None:
     predictor = pack(tmp_path, sample, target)
-    assert predictor.record.runtimes.real_time == "onnx"
+    assert predictor.record.runtimes.real_time == "compiled"
     code = f"""
 import sys
-for name in ("pandas", "sklearn", "scipy", "skops", "joblib", "lightgbm", "xgboost", "polars"):
+for name in ("pandas", "sklearn", "scipy", "skops", "joblib", "lightgbm", "xgboost", "polars",
+             "onnxruntime", "onnx"):
     sys.modules[name] = None  # an import of it raises
 import twofold
 model = twofold.load("m", registry={str(tmp_path)!r})
@@ -59,7 +60,7 @@ print(model.predict_one({sample[0]!r}), model.predict_rows([{sample[0]!r}])[0])
     assert done.stdout.split() == [str(predictor.predict_one(sample[0]))] * 2
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "sample.arrow"])
+@pytest.mark.parametrize("file", ["compiled.twofold", "sample.arrow"])
 def test_a_flipped_byte_of_what_is_used_is_refused(
     file: str, tmp_path: Path, sample: list[dict[str, float]], target: list[int]
 ) -> None:
@@ -84,10 +85,10 @@ def test_a_library_that_predicts_otherwise_here_is_noticed(
         HistGradientBoostingClassifier(max_iter=5),
     )
     record = predictor.record
-    file = record.artifacts["original"].file
+    file = record.artifacts["compiled"].file
     folder = tmp_path / "m" / "1"
     (folder / file).write_bytes((tmp_path / "other" / "m" / "1" / file).read_bytes())
-    artifacts = {"original": other.record.artifacts["original"]}
+    artifacts = {**record.artifacts, "compiled": other.record.artifacts["compiled"]}
     forged = msgspec.structs.replace(record, artifacts=artifacts)
     forged = msgspec.structs.replace(forged, digest=content_digest(forged))
     (folder / RECORD).write_bytes(render(forged))

@@ -31,10 +31,6 @@ def open_compiled(path: Path, signature: Signature) -> CompiledRuntime:
     try:
         program = read_program(path)
         model = open_program(program, len(signature.fields))
-    except ImportError as error:
-        what = "an installation without it"
-        fix = "Install a wheel, or install a C compiler and reinstall twofold."
-        raise ConfigError(problem("twofold", "its native kernel", what, fix)) from error
     except ValueError as error:
         fix = "Pack the model again."
         raise ConfigError(problem(str(path), "a compiled model", str(error), fix)) from error
