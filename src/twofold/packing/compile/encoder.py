@@ -157,11 +157,13 @@ def apply(feature: Feature | RawText, steps: tuple[Step, ...]) -> Feature:
 
 
 def _standard(transformer: Any, block: Block) -> Block:
+    # Of float32 columns it rounds its own numbers first.
+    kind = np.float32 if _is_single(block) else np.float64
     operations: list[tuple[str, Any]] = []
     if transformer.with_mean:
-        operations.append(("subtract", transformer.mean_))
+        operations.append(("subtract", transformer.mean_.astype(kind)))
     if transformer.with_std:
-        operations.append(("divide", transformer.scale_))
+        operations.append(("divide", transformer.scale_.astype(kind)))
     return _stepped(block, *operations)
 
 

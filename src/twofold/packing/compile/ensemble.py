@@ -294,6 +294,10 @@ def assemble(ensemble: Ensemble, features: Sequence[Feature], inputs: Sequence[I
     read = READS[ensemble.read]
     order = sorted(lanes.thresholds, key=lambda lane: _input_of(features[lane.feature]))
     numbers = {lane: columns.add(features[lane.feature], read, lanes, lane) for lane in order}
+    if not numbers:  # no tree has a test; still, the kernel's leaves look at a column
+        at = next((at for at, item in enumerate(inputs) if item.kind != "string"), 0)
+        is_text = int(inputs[at].kind == "string")
+        columns.rows.append((at, is_text, 0, 0, NO_CODES, 0, 0, 0))
     if len(numbers) > MAX_COLUMNS:
         raise NotCompilable(f"it compares more than {MAX_COLUMNS} different columns")
     nodes: list[Any] = []

@@ -41,20 +41,12 @@ def read_trees(estimator: Any, block: Block, *, labels: bool) -> tuple[Ensemble,
 
 def refuses_missing(estimator: Any) -> bool:
     """Whether the estimator raises on rows with missing values."""
-    if type(estimator).__name__.startswith("HistGradientBoosting"):
-        return False
-    trees = getattr(estimator, "estimators_", None)
-    if trees is None:
-        return not _takes_missing(estimator)
-    return not all(_takes_missing(tree) for tree in np.ravel(np.array(trees, object)))
-
-
-def _takes_missing(tree: Any) -> bool:
-    # Trees take missing values only if they were trained with some.
-    mask = getattr(tree, "_missing_values_in_feature_mask", None)
-    if mask is not None:
-        return True
-    return bool(np.any(getattr(tree.tree_, "missing_go_to_left", False)))
+    name = type(estimator).__name__
+    if name.startswith(("GradientBoosting", "HistGradientBoosting")):
+        return name.startswith("GradientBoosting")
+    tree = estimator.estimators_[0] if hasattr(estimator, "estimators_") else estimator
+    takes = getattr(tree, "_support_missing_values", lambda _: False)
+    return not takes(np.zeros((1, 1), np.float32))
 
 
 def _tests_of(tree: Any) -> Tests:

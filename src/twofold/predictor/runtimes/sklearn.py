@@ -19,8 +19,12 @@ TRUSTED_PACKAGES = ("sklearn.", "scipy.sparse.")
 """Packages whose own types skops may build, besides the types it knows itself."""
 TRUSTED_FUNCTIONS = "sklearn.feature_selection."
 """Functions by name could be any that a module imports: only the scores of selectors may be."""
-TRUSTED_NAMES = frozenset({"numpy.dtype"})
-"""Not all of NumPy: it has a type that removes the folder its state names."""
+TRUSTED_NAMES = frozenset(
+    {"numpy.dtype", "functools.partial", "sklearn.utils.validation.check_array"}
+)
+"""Not all of NumPy: it has a type that removes the folder its state names. A partial call is as
+safe as the function in it, which has to be trusted by itself; histogram gradient boosting keeps
+one of `check_array` where it knows categories."""
 WARNINGS = ("Found unknown categories", "X does not have valid feature names")
 """What scikit-learn says of each call although the signature decided it."""
 
