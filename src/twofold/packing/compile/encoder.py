@@ -8,6 +8,7 @@ know, for a text they don't know and for null, so that nothing of their rules is
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -331,7 +332,9 @@ def _ask(transformer: Any, rows: list[list[Any]]) -> Any:
 
         table = pd.DataFrame(table, columns=list(names))
     try:
-        found = transformer.transform(table)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the unknown category that it is asked for
+            found = transformer.transform(table)
     except ValueError:
         return None
     return np.asarray(found.todense() if hasattr(found, "todense") else found, np.float64)
