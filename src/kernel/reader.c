@@ -8,7 +8,7 @@ enum field_kind { FIELD_BOOL = 0, FIELD_INT64, FIELD_FLOAT32, FIELD_FLOAT64, FIE
 
 #define NULLABLE 0x80
 #define KIND 0x7f
-#define MAX_EXACT_INT 9007199254740992.0 /* 2^53: beyond it, doubles skip integers */
+#define MAX_EXACT_INT 9007199254740992LL /* 2^53: beyond it, doubles skip integers */
 
 typedef struct {
     PyObject_HEAD
@@ -55,8 +55,8 @@ static PyObject *float_of(PyObject *value, int single) {
     else if (PyLong_CheckExact(value)) {
         int overflow;
         const long long whole = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow || whole > MAX_EXACT_INT || whole < -MAX_EXACT_INT) return NULL;
         number = (double)whole;
-        if (overflow || fabs(number) > MAX_EXACT_INT) return NULL;
     } else return NULL;
     if (!single) {
         if (!isfinite(number)) return NULL;

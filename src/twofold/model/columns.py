@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Converted = tuple[pa.Array, Mask]
 
 INTEGER_TEXT = r"^[+-]?[0-9]{1,18}$"
+LONG_INTEGER_TEXT = r"^[+-]?[0-9]{19}$"
+"""Of which some fit 64 bits."""
 NUMBER_TEXT = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 NAN_TEXT = "nan"
 
@@ -186,7 +188,7 @@ def _words(
 ) -> Problem:
     index = next(index for index, bad in bad_in.items() if bad[row])
     field = signature.fields[index]
-    value = batch.column(field.name)[row].as_py()
+    value = _plain(batch.column(field.name)[row])
     try:
         field_check(field)(value)
     except FieldProblem as error:
@@ -198,7 +200,10 @@ def _words(
 def _convert(field: Field, column: pa.Array, *, from_text: bool) -> Converted:
     """Give the canonical column, and which rows don't fit (nulls are judged by the caller)."""
     if isinstance(column, pa.ExtensionArray):
-        column = column.storage
+        is_bool = column.type.extension_name == "arrow.bool8"
+        column = column.storage.cast(pa.bool_()) if is_bool else column.storage
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
@@ -246,7 +251,10 @@ def _floats(field: Field, column: pa.Array) -> Converted:
     kind = column.type
     if kind == arrow_type(field) and pa.types.is_floating(kind):
         return _finite(field, column, arrow.numbers(column))
-    if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
+    if pa.types.is_decimal(kind):
+        # Through text: Arrow's own cast isn't rounded as Python's, which one row gets, is.
+        column = column.cast(pa.string()).cast(pa.float64())
+    elif pa.types.is_float16(kind):
         column = column.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return _refused(field, column)
@@ -288,7 +296,7 @@ def _integers(field: Field, column: pa.Array) -> Converted:
             bad = (values > MAX_INT64) & ~nulls
         return arrow.from_numbers(values.astype(np.int64), nulls), bad
     if pa.types.is_decimal(kind):
-        column, kind = column.cast(pa.float64()), pa.float64()
+        return _one_by_one(field, column)
     if not pa.types.is_floating(kind):
         return _refused(field, column)
     values = arrow.numbers(column).astype(np.float64)
@@ -303,25 +311,37 @@ def _integers(field: Field, column: pa.Array) -> Converted:
 def _timestamps(field: Field, column: pa.Array) -> Converted:
     kind = column.type
     if _is_text(kind):
-        return _parsed_timestamps(field, column)
-    if pa.types.is_date(kind):
-        column, kind = column.cast(pa.timestamp("us")), pa.timestamp("us")
-    if not pa.types.is_timestamp(kind) or (kind.tz is not None) != field.zoned:
-        return _refused(field, column)
-    floored = pc.floor_temporal(column, unit="microsecond") if kind.unit == "ns" else column
-    return floored.cast(arrow_type(field)), _none(column)
+        return _one_by_one(field, column)
+    try:
+        if pa.types.is_date(kind):
+            column, kind = column.cast(pa.timestamp("us")), pa.timestamp("us")
+        if not pa.types.is_timestamp(kind) or (kind.tz is not None) != field.zoned:
+            return _refused(field, column)
+        floored = pc.floor_temporal(column, unit="microsecond") if kind.unit == "ns" else column
+        return floored.cast(arrow_type(field)), _none(column)
+    except pa.ArrowInvalid:  # some of them lie beyond the years that microseconds reach
+        return _one_by_one(field, column)
 
 
-def _parsed_timestamps(field: Field, column: pa.Array) -> Converted:
+def _one_by_one(field: Field, column: pa.Array) -> Converted:
+    """Check numbers or timestamps one by one, as rows are."""
     check = field_check(field)
     values = np.zeros(len(column), np.int64)
     nulls, bad = arrow.null_mask(column), _none(column)
     for row in np.flatnonzero(~nulls).tolist():
         try:
-            values[row] = np.int64(check(column[row].as_py()))  # type: ignore[arg-type]
+            values[row] = np.int64(check(_plain(column[row])))  # type: ignore[arg-type]
         except FieldProblem:
             bad[row] = True
     return arrow.from_numbers(values, nulls, arrow_type(field)), bad
+
+
+def _plain(value: Any) -> Any:
+    """An Arrow value as Python has it; itself where Python has no such value."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return value
 
 
 def _tensors(field: Field, column: pa.Array) -> Converted:
@@ -357,9 +377,12 @@ def _parsed(field: Field, text: pa.Array) -> Converted:
     try:
         # Most columns parse at once; the cast also reads hexadecimal, which isn't admitted.
         if not arrow.bits(pc.match_substring(text, "x", ignore_case=True)).any():
-            kind = pa.int64() if field.type == "int64" else pa.float64()
-            column = text.cast(kind)
-            return (_integers if field.type == "int64" else _floats)(field, column)
+            if field.type == "int64":
+                return _integers(field, text.cast(pa.int64()))
+            column = text.cast(pa.float64())
+            # Of the words for what is no number, "nan" alone is admitted: look at them with care.
+            if not np.isnan(arrow.numbers(column)[~arrow.null_mask(column)]).any():
+                return _floats(field, column)
     except pa.ArrowInvalid:
         pass
     return _parsed_with_care(field, pc.utf8_trim_whitespace(text))
@@ -375,8 +398,17 @@ def _parsed_with_care(field: Field, text: pa.Array) -> Converted:
     numbers = pc.replace_substring_regex(_only(text, numeric), r"^\+", "")
     if field.type == "int64":
         plain = arrow.bits(pc.match_substring_regex(text, INTEGER_TEXT)) & numeric
-        floats, also = _integers(field, _only(numbers, ~plain).cast(pa.float64()))
-        return pc.coalesce(_only(numbers, plain).cast(pa.int64()), floats), bad | also
+        long = arrow.bits(pc.match_substring_regex(text, LONG_INTEGER_TEXT)) & numeric
+        floats, also = _integers(field, _only(numbers, ~plain & ~long).cast(pa.float64()))
+        whole = pc.coalesce(_only(numbers, plain).cast(pa.int64()), floats)
+        values, missing = arrow.numbers(whole).copy(), arrow.null_mask(whole)
+        for row in np.flatnonzero(long).tolist():
+            number = int(text[row].as_py())
+            if -MAX_INT64 - 1 <= number <= MAX_INT64:
+                values[row], missing[row] = number, False
+            else:
+                bad[row] = True
+        return arrow.from_numbers(values, missing), bad | also
     column, also = _floats(field, numbers.cast(pa.float64()))
     return column, bad | also
 

@@ -11,9 +11,12 @@ import functools
 import math
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+import numpy as np
 
 from twofold.errors import InvalidInput, problem
 from twofold.model.kernel import kernel
@@ -25,6 +28,7 @@ MICROSECOND = timedelta(microseconds=1)
 MAX_INT64 = 2**63 - 1
 MAX_SHOWN_CHARS = 60
 MAX_SHOWN_CATEGORIES = 8
+PANDAS_MISSING = ("NaTType", "NAType")
 JSON_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 QUICK_KINDS = ("bool", "int64", "float32", "float64", "string")
@@ -56,6 +60,8 @@ def describe(value: Any) -> str:
             words = "null"
         case bool():
             words = f"boolean {str(value).lower()}"
+        case bytes():
+            words = f"{len(value)} bytes"
         case str():
             shown = value if len(value) <= MAX_SHOWN_CHARS else value[:MAX_SHOWN_CHARS] + "..."
             words = f"string {shown!r}"
@@ -105,6 +111,7 @@ class RowCheck:
         values: list[Value] = []
         name = ""
         try:
+            row = _by_name(row)
             if isinstance(row, Mapping):
                 for name, check in self._checks:
                     values.append(check(row[name]))
@@ -121,7 +128,8 @@ class RowCheck:
 
     def _listed(self, row: Any, where: str) -> list[tuple[str, Check]]:
         count = len(self._checks)
-        if isinstance(row, (str, bytes)) or not hasattr(row, "__len__"):
+        no_row = isinstance(row, (str, bytes, AbstractSet)) or getattr(row, "ndim", 1) == 0
+        if no_row or not hasattr(row, "__len__"):
             fix = "Send an object by field name, or a list in the signature's order."
             raise InvalidInput(problem(where, "one row", describe(row), fix))
         if len(row) != count:
@@ -178,7 +186,8 @@ def _quick_reader(signature: Signature) -> Any:
 
 def extra_field(signature: Signature, name: str, where: str) -> InvalidInput:
     """Say that a field isn't the model's, and which it has."""
-    shown = describe(name).removeprefix("string ").strip("'\"")
+    shown = name if len(name) <= MAX_SHOWN_CHARS else name[:MAX_SHOWN_CHARS] + "..."
+    shown = shown if shown.isprintable() else repr(shown)[1:-1]
     names = ", ".join(signature.names[:MAX_SHOWN_CATEGORIES])
     more = ", ..." if len(signature.names) > MAX_SHOWN_CATEGORIES else ""
     return InvalidInput(
@@ -258,11 +267,7 @@ def _quick_string(field: Field, full: Check) -> Check:
 
 def _or_null(field: Field, check: Callable[[Field, Any], Value], value: Any) -> Value:
     if value is not None and not isinstance(value, (str, bool, int, float, list, Mapping)):
-        # NumPy scalars and arrays: what a Python caller may have instead of plain numbers.
-        plain = getattr(value, "tolist", None)
-        value = plain() if callable(plain) else value
-        if isinstance(value, Decimal):
-            value = float(value)
+        value = _without_library(value)
     missing = value is None or (isinstance(value, float) and math.isnan(value))
     if not missing:
         return check(field, value)
@@ -273,6 +278,27 @@ def _or_null(field: Field, check: Callable[[Field, Any], Value], value: Any) -> 
         describe(value),
         f"Send a value, or pack the model with --nullable {field.name}.",
     )
+
+
+def _by_name(row: Any) -> Any:
+    """A row of a pandas frame as a mapping by its labels; anything else as it is."""
+    is_series = hasattr(row, "to_dict") and hasattr(row, "index") and hasattr(row, "iloc")
+    return row.to_dict() if is_series else row
+
+
+def _without_library(value: Any) -> Any:
+    """What a Python caller may have instead of plain values: those of NumPy, pandas, decimal."""
+    if isinstance(value, Decimal):
+        if value.is_nan():
+            return math.nan
+        is_whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if is_whole and abs(value) <= MAX_INT64 else float(value)
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]")
+    if type(value).__name__ in PANDAS_MISSING:
+        return None
+    plain = getattr(value, "tolist", None)
+    return plain() if callable(plain) else value
 
 
 def _wrong_type(field: Field, value: Any) -> FieldProblem:
@@ -367,6 +393,13 @@ def _tensor(field: Field, value: Any) -> Value:
     for item in value:
         if isinstance(item, float) and math.isnan(item):
             raise FieldProblem(field.expects, "one with NaN", "Send finite numbers.")
-        number = _float64(field, item)
+        plain = item.item() if isinstance(item, np.generic) else item
+        if isinstance(plain, float) and math.isinf(plain):
+            raise FieldProblem(
+                f"a list of {field.length} finite numbers",
+                describe(plain),
+                "Send a finite number.",
+            )
+        number = _float64(field, plain)
         numbers.append(float(number))  # type: ignore[arg-type]
     return numbers

@@ -35,10 +35,15 @@ def table_of(data: Any) -> pa.Table:
         return data
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
-    if type(data).__module__.partition(".")[0] == "pandas":
-        return pa.Table.from_pandas(data, preserve_index=False)
-    if is_table(data):
-        return pa.table(data)
+    try:
+        if type(data).__module__.partition(".")[0] == "pandas" and is_table(data):
+            return pa.Table.from_pandas(data, preserve_index=False)
+        if is_table(data):
+            return pa.table(data)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        got = " ".join(str(error).split())[:200]
+        fix = "Give each column one name and one type."
+        raise InvalidInput(problem("data", "a table with typed columns", got, fix)) from error
     raise InvalidInput(
         problem(
             "data",
@@ -65,18 +70,41 @@ def sample_table(sample: Any) -> pa.Table:
         table = _read_file(Path(sample))
         where = str(sample)
     elif isinstance(sample, np.ndarray) and sample.ndim == MATRIX_DIMENSIONS:
-        names = [f"x{index}" for index in range(sample.shape[1])]
-        columns = [arrow.from_numbers(np.ascontiguousarray(column)) for column in sample.T]
-        table, where = pa.Table.from_arrays(columns, names=names), "sample"
+        table, where = _of_matrix(sample), "sample"
     elif isinstance(sample, Sequence) and all(isinstance(row, Mapping) for row in sample):
-        table, where = pa.Table.from_pylist([dict(row) for row in sample]), "sample"
+        table, where = _of_rows(sample), "sample"
     else:
-        table, where = table_of(sample), "sample"
+        try:
+            table, where = table_of(sample), "sample"
+        except InvalidInput as error:
+            raise DeclarationError(str(error)) from error
     if not table.num_rows or not table.num_columns:
         raise DeclarationError(
             problem(where, "at least one row", "none", "Give rows like those to be predicted.")
         )
     return table.slice(0, MAX_SAMPLE_ROWS)
+
+
+def _of_matrix(matrix: Any) -> pa.Table:
+    names = [f"x{index}" for index in range(matrix.shape[1])]
+    kind = matrix.dtype.newbyteorder("=")
+    if kind not in arrow.ARROW_TYPES and kind != np.bool_:
+        fix = "Give numbers, or a table with named columns."
+        raise DeclarationError(problem("sample", "a matrix of numbers", str(matrix.dtype), fix))
+    columns = [arrow.from_numbers(np.ascontiguousarray(column, kind)) for column in matrix.T]
+    return pa.Table.from_arrays(columns, names=names)
+
+
+def _of_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table of all their names; what a row doesn't have is null."""
+    names = dict.fromkeys(str(name) for row in rows for name in row)
+    found = {name: [row.get(name) for row in rows] for name in names}
+    try:
+        return pa.table(found)
+    except (pa.ArrowException, TypeError) as error:
+        got = " ".join(str(error).split())[:200]
+        fix = "Give each field values of one type in all rows."
+        raise DeclarationError(problem("sample", "rows of typed values", got, fix)) from error
 
 
 def _read_file(path: Path) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +26,12 @@ from twofold.packing.choose import choose
 from twofold.packing.compile import NotCompilable, compile_model
 from twofold.packing.convert import NotConvertible, write_onnx
 from twofold.packing.sources import Source, read_source, versions_of
+from twofold.packing.sources.given import is_pandas, take_given
 from twofold.packing.trial import Proof, Trial, failed, try_runtime
-from twofold.predictor.door import Door, output_columns, raised
+from twofold.predictor.door import Door, column_type, output_columns, raised
 from twofold.predictor.edge_rows import boundary_rows, edge_rows, special_rows
 from twofold.predictor.load import EXPECTED
-from twofold.predictor.parity import TOLERANCE
+from twofold.predictor.parity import TOLERANCE, compare
 from twofold.predictor.program import Program, write_program
 from twofold.predictor.runtime import Runtime
 from twofold.predictor.runtimes import open_runtime
@@ -44,6 +46,7 @@ KEPT_SAMPLE_ROWS = 64
 SAMPLE_FILE = "sample.arrow"
 COMPILED_FILE = "compiled.twofold"
 PROBED_ROWS = 64
+MAX_REASON_CHARS = 160
 
 Say = Callable[[str], None]
 
@@ -104,21 +107,47 @@ def pack(
     source = read_source(declaration.model, output=declaration.output, call=declaration.call)
     say("reading the sample")
     table = sample_table(declaration.sample)
-    signature = infer_signature(table, inputs=source.feature_names, overrides=declaration.overrides)
-    rows = _valid_rows(signature, table)
+    inputs = _named_as(table, source.feature_names)
+    signature = infer_signature(table, inputs=inputs, overrides=declaration.overrides)
+    sample = _valid_rows(signature, declaration.sample, table)
     with registry.staging(declaration.name) as staged:
         work = _Work(declaration, source, signature, staged)
-        return work.pack(rows, registry, now, say)
+        return work.pack(sample, registry, now, say)
 
 
-def _valid_rows(signature: Signature, table: pa.Table) -> pa.RecordBatch:
-    """The rows of a sample that fit their own signature, the first `MAX_PROOF_ROWS` of them."""
+def _named_as(table: pa.Table, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """A model's inputs in the sample's names: LightGBM puts underscores where they have spaces."""
+    if names is None:
+        return None
+    plain = {re.sub(r"\s", "_", name): name for name in table.column_names}
+    return tuple(name if name in table.column_names else plain.get(name, name) for name in names)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """The rows of a sample that fit their own signature, the first `MAX_PROOF_ROWS` of them.
+
+    Attributes:
+        rows: In canonical form.
+        given: The same as their author gave them, for the model itself.
+    """
+
+    rows: pa.RecordBatch
+    given: Any
+
+
+def _valid_rows(signature: Signature, sample: Any, table: pa.Table) -> _Sample:
     batch = one_batch(table.select(list(signature.names)))
     checked = check_columns(signature, batch)
     if not checked.columns.num_rows:
         first = checked.problems[0]
         raise DeclarationError(f"sample.{first.field}: {first.reason}")
-    return checked.columns.slice(0, MAX_PROOF_ROWS)
+    valid = np.ones(table.num_rows, np.bool_) if checked.valid is None else checked.valid
+    places = np.flatnonzero(valid)[:MAX_PROOF_ROWS]
+    given = sample if is_pandas(sample) else table
+    return _Sample(
+        checked.columns.slice(0, MAX_PROOF_ROWS), take_given(given, signature.names, places)
+    )
 
 
 class _Work:
@@ -133,7 +162,8 @@ class _Work:
         self._staged = staged
         self._artifacts: dict[RuntimeName, Artifact] = {}
 
-    def pack(self, rows: pa.RecordBatch, registry: Registry, now: datetime, say: Say) -> Packed:
+    def pack(self, sample: _Sample, registry: Registry, now: datetime, say: Say) -> Packed:
+        rows = sample.rows
         say("storing the original")
         self._artifacts["original"] = self._source.write_original(
             self._staged, self._signature, trust_pickle=self._declaration.trust_pickle
@@ -141,6 +171,7 @@ class _Work:
         output = self._probe(rows)
         # Opened from the stored file, not the live object: what is proven is what will run.
         original = self._open("original", output)
+        self._check_stored(original, output, sample)
         say("compiling")
         program, uncompiled = self._compile()
         say("converting to ONNX")
@@ -177,6 +208,11 @@ class _Work:
             program = compile_model(self._source, self._signature)
         except NotCompilable as error:
             return None, str(error)
+        # What a version of a library that isn't known here has may surprise the compiler; that
+        # must not fail a pack.
+        except Exception as error:  # noqa: BLE001
+            text = " ".join(str(error).split())[:MAX_REASON_CHARS]
+            return None, f"the compiler failed ({type(error).__name__}: {text})"
         path = self._staged / COMPILED_FILE
         write_program(program, path)
         self._artifacts["compiled"] = Artifact(
@@ -220,6 +256,35 @@ class _Work:
             raise DeclarationError(problem("model", expected, str(len(found)), fix))
         return msgspec.structs.replace(output, type=_type_of(found[0]))
 
+    def _check_stored(self, original: Runtime, output: Output, sample: _Sample) -> None:
+        """Hold the stored original against the model itself, on the sample as it was given.
+
+        They may differ where the signature can't say what the model was trained with: nulls of
+        another kind, categories that are numbers.
+
+        Raises:
+            DeclarationError: They do.
+        """
+        try:
+            found = self._source.predict_given(sample.given)
+        except Exception:  # noqa: BLE001 - the sample may have rows that the model refuses
+            return
+        if found is None:
+            return
+        try:
+            stored = Door(original, self._signature, output).columns(sample.rows)
+        except PredictionFailed:
+            return
+        live = [np.asarray(column).astype(column_type(output)) for column in found]
+        difference = compare(live, stored, output, tolerance=TOLERANCE)
+        if not difference.passed:
+            row = difference.first_row or 0
+            fix = "Train it on rows like those of the sample: nulls as NaN, categories as text."
+            got = f"{difference.reason}, the first in row {row}"
+            raise DeclarationError(
+                problem("sample", "the model's own predictions from the stored model", got, fix)
+            )
+
     def _types_to_try(self) -> tuple[OutputType, ...]:
         # Libraries say their type themselves; a Python function only by what it returns.
         if self._source.framework == "python":
@@ -245,17 +310,18 @@ class _Work:
             bounds: Whether to look for the original's decision boundaries.
         """
         door = Door(original, self._signature, output)
-        edges = [special_rows(self._signature, rows)]
-        if bounds:
-            spread = np.linspace(0, rows.num_rows - 1, MAX_BOUNDARY_BASE_ROWS).astype(np.int64)
-            base = rows.take(arrow.from_numbers(np.unique(spread)))
-            edges.append(boundary_rows(self._signature, base, door.columns))
-        if program is not None:
-            edges.append(edge_rows(self._signature, rows, program))
         kept_rows, kept = _accepted(rows, door)
         if not kept_rows.num_rows:
             _, failures = predict_apart(rows.slice(0, 1), door.columns)
             raise DeclarationError(f"the model fails on every row of the sample: {failures[0]}")
+        edges = [special_rows(self._signature, kept_rows)]
+        if bounds:
+            last = kept_rows.num_rows - 1
+            spread = np.linspace(0, last, MAX_BOUNDARY_BASE_ROWS).astype(np.int64)
+            base = kept_rows.take(arrow.from_numbers(np.unique(spread)))
+            edges.append(boundary_rows(self._signature, base, door.columns))
+        if program is not None:
+            edges.append(edge_rows(self._signature, kept_rows, program))
         parts = [(kept_rows, kept)] + [_accepted(edge, door) for edge in edges]
         parts = [part for part in parts if part[0].num_rows]
         together = one_batch(pa.Table.from_batches([part for part, _ in parts]))

@@ -16,7 +16,7 @@ from twofold.model.record import Candidate, RuntimeName
 from twofold.model.rows import RowCheck
 from twofold.model.signature import Output, Signature, Value
 from twofold.predictor.door import Door
-from twofold.predictor.parity import compare, same_bits
+from twofold.predictor.parity import Difference, compare, same_bits
 from twofold.predictor.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -72,9 +72,16 @@ class Trial:
     predictions: list[Column] | None
 
 
-def failed(runtime: RuntimeName, reason: str) -> Trial:
-    """A runtime that could not be tried."""
-    return Trial(Candidate(runtime=runtime, passed=False, reason=reason), None)
+def failed(runtime: RuntimeName, reason: str, difference: Difference | None = None) -> Trial:
+    """A runtime that could not be tried, or that differs from the original."""
+    candidate = Candidate(
+        runtime=runtime,
+        passed=False,
+        reason=reason,
+        max_difference=difference.largest if difference else None,
+        label_flips=difference.label_flips if difference else 0,
+    )
+    return Trial(candidate, None)
 
 
 def try_runtime(name: RuntimeName, runtime: Runtime, proof: Proof) -> Trial:
@@ -93,7 +100,8 @@ def try_runtime(name: RuntimeName, runtime: Runtime, proof: Proof) -> Trial:
             if not difference.passed:
                 row = difference.first_row or 0
                 kind = "sample" if row < proof.sample_rows else "edge"
-                return failed(name, f"{difference.reason}; first at {kind} row {row}")
+                reason = f"{difference.reason}; first at {kind} row {row}"
+                return failed(name, reason, difference)
             checked, reason = _alone_and_among_others(door, proof, values, found)
         except TwofoldError as error:
             return failed(name, str(error))

@@ -27,6 +27,10 @@ OUTPUT_TYPES = {
     "int64": (np.int64, pa.int64()),
     "bool": (np.bool_, pa.bool_()),
 }
+KINDS = {"int64": "iu", "bool": "b", "string": "OU"}
+"""NumPy's kinds of what a column may hold, where it isn't floats."""
+PLAIN_TYPES: dict[str, type] = {"int64": int, "bool": bool, "string": str}
+"""The same of one value."""
 
 
 class Door:
@@ -45,7 +49,8 @@ class Door:
         self.rows_per_call = rows_per_call
         self._signature = signature
         self._is_float = output.type in ("float64", "float32")
-        self._type = _numpy_type(output)
+        self._type = column_type(output)
+        self._count = len(output.names)
 
     def columns(self, columns: pa.RecordBatch) -> list[Column]:
         """Predict canonical columns: one array per output, each as long as `columns`.
@@ -84,14 +89,28 @@ class Door:
             raise
         except Exception as error:
             raise raised(error) from error
-        if self._is_float:
+        return self._held(predicted)
+
+    def _held(self, predicted: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Hold one row's predictions to the declared output."""
+        if len(predicted) != self._count:
+            raise self._miscounted(len(predicted))
+        if not self._is_float:
             for value in predicted:
-                # Subtraction is zero for finite numbers only.
-                if not (type(value) is float and value - value == 0.0):
+                if type(value) is not PLAIN_TYPES[self.output.type]:
                     raise _broken(self.output, value)
-            if self._type is np.float32:
-                return tuple(np.float32(value).item() for value in predicted)
+            return predicted
+        for value in predicted:
+            # Subtraction is zero for finite numbers only.
+            if not (type(value) is float and value - value == 0.0):
+                raise _broken(self.output, value)
+        if self._type is np.float32:
+            return tuple(np.float32(value).item() for value in predicted)
         return predicted
+
+    def _miscounted(self, count: int) -> PredictionFailed:
+        fix = "The model must return one value for each declared output."
+        return PredictionFailed(problem("prediction", f"{self._count} outputs", str(count), fix))
 
     def _call(self, columns: pa.RecordBatch) -> list[Column]:
         try:
@@ -100,6 +119,8 @@ class Door:
             raise
         except Exception as error:
             raise raised(error) from error
+        if len(found) != self._count:
+            raise self._miscounted(len(found))
         for column in found:
             if len(column) != columns.num_rows:
                 raise PredictionFailed(
@@ -110,8 +131,11 @@ class Door:
                         "The model must return one for each row, in order.",
                     )
                 )
-            if self._is_float and not np.isfinite(column).all():
-                raise _broken(self.output, float(column[~np.isfinite(column)][0]))
+            if self._is_float:
+                if not np.isfinite(column).all():
+                    raise _broken(self.output, float(column[~np.isfinite(column)][0]))
+            elif column.dtype.kind not in KINDS[self.output.type]:
+                raise _broken(self.output, plain(column[0]))
         # A runtime may compute in float32 where the original has float64: the declared type is
         # what a caller gets, at either speed.
         return [column.astype(self._type, copy=False) for column in found]
@@ -134,7 +158,8 @@ def _broken(output: Output, value: Any) -> PredictionFailed:
     )
 
 
-def _numpy_type(output: Output) -> Any:
+def column_type(output: Output) -> Any:
+    """The NumPy type of an output's columns."""
     return object if output.type == "string" else OUTPUT_TYPES[output.type][0]
 
 

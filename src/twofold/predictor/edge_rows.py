@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     Predict = Callable[[pa.RecordBatch], list[Column]]
 
 UNSEEN = "a value the sample does not have"
+MISSING_TEXT = "nan"
+"""What some runtimes take a missing text for."""
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-35, -1e-35, 1e-45, 1e9, -1e9, 1e30, -1e30)
+LARGE_FLOATS = (1e39, -1e39, 1e300)
+"""Beyond float32, which some runtimes compute in."""
 INTEGERS = (0, 1, -1, 2**24 + 1, 2**31, -(2**31))
 BISECTIONS = 64
 
@@ -37,6 +41,8 @@ def special_rows(signature: Signature, rows: pa.RecordBatch, *, each: int = 4) -
         rows: Canonical rows of the sample.
         each: Rows of the sample that each special value is put into.
     """
+    if not rows.num_rows:
+        return rows
     made: list[pa.RecordBatch] = []
     spread = np.linspace(0, rows.num_rows - 1, min(each, rows.num_rows)).astype(np.int64)
     base = rows.take(arrow.from_numbers(spread))
@@ -56,7 +62,7 @@ def special_rows(signature: Signature, rows: pa.RecordBatch, *, each: int = 4) -
 def _special_values(field: Field, column: pa.Array) -> list[Any]:
     if field.type == "string":
         if field.categories is None or field.unknown_categories == "allow":
-            return ["", UNSEEN, "\u00e9\u4e16 \U0001f600"]
+            return ["", UNSEEN, "\u00e9\u4e16 \U0001f600", MISSING_TEXT]
         return list(field.categories[:64])
     if field.type == "bool":
         return [False, True]
@@ -64,6 +70,8 @@ def _special_values(field: Field, column: pa.Array) -> list[Any]:
         return []
     present = arrow.numbers(column)[~arrow.null_mask(column)]
     ends = [present.min().item(), present.max().item()] if len(present) else []
+    if field.type == "float64":
+        ends += LARGE_FLOATS
     return [*ends, *(INTEGERS if field.type == "int64" else FLOATS)]
 
 
@@ -178,13 +186,18 @@ def _bisected(
 
 
 def _middle(low: Any, high: Any) -> Any:
-    if low.dtype.kind == "i":
-        return low // 2 + high // 2 + (low % 2 + high % 2) // 2
-    # Half of each first: the sum of two large floats may be infinite.
-    middle = low / 2 + high / 2
-    return np.where(
-        (middle < np.minimum(low, high)) | (middle > np.maximum(low, high)), low, middle
-    )
+    """The value half-way between two, counted in values of their type, not in their distance."""
+    if low.dtype.kind != "i":
+        whole = np.int32 if low.dtype == np.float32 else np.int64
+        found = _middle(_ordered(low.view(whole)), _ordered(high.view(whole)))
+        return _ordered(found).view(low.dtype)
+    return (low >> 1) + (high >> 1) + (low & high & 1)
+
+
+def _ordered(bits: Any) -> Any:
+    """Floats' bits as integers of the same order; and back."""
+    lowest = np.iinfo(bits.dtype).min
+    return np.where(bits < 0, lowest - bits, bits)
 
 
 def _with_column(batch: pa.RecordBatch, index: int, column: pa.Array) -> pa.RecordBatch:

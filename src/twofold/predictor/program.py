@@ -134,6 +134,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
             it is `above` or `from` the threshold.
         threshold: See `labels`.
         classes: The labels.
+        only: The one output that is wanted, if not all are.
         counts: Length of each array of `ARRAYS`, in their order.
     """
 
@@ -148,6 +149,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     labels: Literal["", "argmax", "above", "from"] = ""
     threshold: float = 0.0
     classes: tuple[bool | int | str, ...] = ()
+    only: int | None = None
     counts: tuple[int, ...] = ()
 
 

@@ -126,9 +126,11 @@ def _sklearn(source: Any, block: Block) -> _Model:
 
 
 def _labelled(source: Any, ensemble: Ensemble) -> Ensemble:
-    """Let a booster's probabilities become labels, where labels are asked for."""
+    """Let a booster's probabilities become labels, or one of them, as it is asked for."""
+    only = getattr(source, "class_index", None)
     if source.output.kind != "label":
-        return ensemble
+        header = msgspec.structs.replace(ensemble.header, only=only)
+        return dataclasses.replace(ensemble, header=header)
     artifact_call: str = source.call
     reader = READERS[artifact_call]
     header = msgspec.structs.replace(

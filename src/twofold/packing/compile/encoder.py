@@ -335,7 +335,7 @@ def _ask(transformer: Any, rows: list[list[Any]]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the unknown category that it is asked for
             found = transformer.transform(table)
-    except ValueError:
+    except Exception:  # noqa: BLE001 - transformers refuse values with errors of their own
         return None
     return np.asarray(found.todense() if hasattr(found, "todense") else found, np.float64)
 

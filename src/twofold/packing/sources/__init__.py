@@ -11,6 +11,7 @@ from twofold.errors import DeclarationError, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.signature import OutputKind, Signature
 from twofold.predictor.runtimes.labels import LABEL_CALLS
+from twofold.predictor.runtimes.matrix import width_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,13 @@ class Source(Protocol):
     @property
     def output(self) -> Declared:
         """What it predicts."""
+        ...
+
+    def predict_given(self, frame: Any) -> list[Any] | None:
+        """What the model itself predicts for a pandas frame: one array per output.
+
+        None if there is only a file of it, which is what the original runtime loads.
+        """
         ...
 
     def write_original(self, folder: Path, signature: Signature, *, trust_pickle: bool) -> Artifact:
@@ -124,6 +132,11 @@ def source_of(model: Any, *, output: OutputKind | None, call: Literal["row", "ba
     Raises:
         DeclarationError: It is no model.
     """
+    if isinstance(model, type) and hasattr(model, "get_params"):
+        fix = "Make an instance of it and call fit."
+        raise DeclarationError(
+            problem("model", "a fitted estimator", f"the class {model.__name__}", fix)
+        )
     package = type(model).__module__.partition(".")[0]
     if package == "lightgbm":
         from twofold.packing.sources.lightgbm import lightgbm_source  # noqa: PLC0415
@@ -149,9 +162,33 @@ def source_of(model: Any, *, output: OutputKind | None, call: Literal["row", "ba
     )
 
 
+def predictions_of(estimator: Any, frame: Any, output: Declared, *, named: bool) -> list[Any]:
+    """What an estimator itself predicts: one array per output.
+
+    Args:
+        estimator: With `predict`, and `predict_proba` if probabilities are its output.
+        frame: A pandas frame.
+        output: What is asked for.
+        named: Whether it was trained on a frame; else on a matrix.
+    """
+    rows = frame if named else frame.to_numpy()
+    if output.kind != "probability":
+        found = estimator.predict(rows)
+        return [found] if found.ndim == 1 else list(found.T)
+    found = estimator.predict_proba(rows)
+    return [found[:, 1]] if len(output.names) == 1 else list(found.T)
+
+
 def classifier_output(kind: OutputKind | None, classes: tuple[Any, ...]) -> Declared:
-    """The output of a classifier with probabilities."""
+    """The output of a classifier with probabilities.
+
+    Raises:
+        DeclarationError: It knows one class only.
+    """
     names = tuple(str(item) for item in classes)
+    if len(classes) < 2:  # noqa: PLR2004 - with one there is nothing to tell apart
+        fix = "Train it on rows of at least two classes."
+        raise DeclarationError(problem("model.classes_", "two classes or more", str(names), fix))
     if kind in (None, "probability"):
         if len(classes) == 2:  # noqa: PLR2004 - the positive class stands for both
             return Declared("probability", classes=names)
@@ -175,6 +212,18 @@ def label_call(classes: tuple[Any, ...]) -> str:
             problem("model.classes_", "whole numbers, text or bools", shown, fix)
         )
     return LABEL_CALLS[kind]
+
+
+def check_width(signature: Signature, width: int) -> None:
+    """Check that a booster gets as many columns as it was trained with.
+
+    Raises:
+        DeclarationError: It doesn't.
+    """
+    found = width_of(signature)
+    if found != width:
+        fix = "Give the columns the model was trained with, and --drop the others."
+        raise DeclarationError(problem("sample", f"{width} columns", str(found), fix))
 
 
 def versions_of(distributions: tuple[str, ...]) -> dict[str, str]:

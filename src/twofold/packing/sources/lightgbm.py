@@ -9,7 +9,14 @@ from twofold.errors import DeclarationError, missing_extra, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.registry import file_digest
 from twofold.model.signature import OutputKind, Signature
-from twofold.packing.sources import Declared, classifier_output, label_call, no_such_output
+from twofold.packing.sources import (
+    Declared,
+    check_width,
+    classifier_output,
+    label_call,
+    no_such_output,
+    predictions_of,
+)
 
 FILE = "original.txt"
 PROBABILITIES = ("binary", "cross_entropy", "multiclass", "multiclassova")
@@ -52,7 +59,7 @@ def lightgbm_source(model: Any, output: OutputKind | None) -> LightgbmSource:
         raise DeclarationError(problem("model", "a fitted one", f"{name}, unfitted", fix))
     booster = model.booster_
     if not hasattr(model, "classes_"):
-        return LightgbmSource(booster, _booster_output(booster, output))
+        return LightgbmSource(booster, _booster_output(booster, output), estimator=model)
     objective, _ = _objective(booster)
     if objective not in PROBABILITIES:
         fix = "Train with an objective of LightGBM's own, or pack its booster_."
@@ -62,7 +69,7 @@ def lightgbm_source(model: Any, output: OutputKind | None) -> LightgbmSource:
         raise no_such_output("a LightGBM classifier", output, "probability, label")
     classes = tuple(model.classes_.tolist())
     call = label_call(classes) if output == "label" else "predict"
-    return LightgbmSource(booster, classifier_output(output, classes), call)
+    return LightgbmSource(booster, classifier_output(output, classes), call, estimator=model)
 
 
 def _objective(booster: Any) -> tuple[str, int]:
@@ -89,14 +96,31 @@ class LightgbmSource:
     framework: Framework = "lightgbm"
     libraries = ("lightgbm", "numpy")
 
-    def __init__(self, booster: Any, output: Declared, call: str = "predict") -> None:
-        """Know the booster's inputs."""
+    def __init__(
+        self, booster: Any, output: Declared, call: str = "predict", *, estimator: Any = None
+    ) -> None:
+        """Know the booster's inputs.
+
+        Args:
+            booster: The trees.
+            output: What they predict.
+            call: The artifact's `call`.
+            estimator: The estimator it was taken from, if it was.
+        """
         self.call = call
+        self._estimator = estimator
         self.booster = booster
         self.output = output
         names = booster.feature_name()
         unnamed = names == [f"Column_{index}" for index in range(len(names))]
         self.feature_names = None if unnamed else tuple(names)
+
+    def predict_given(self, frame: Any) -> list[Any] | None:
+        """What the estimator itself predicts."""
+        if frame is None or self._estimator is None:
+            return None
+        named = self.feature_names is not None
+        return predictions_of(self._estimator, frame, self.output, named=named)
 
     def write_original(
         self,
@@ -107,6 +131,7 @@ class LightgbmSource:
     ) -> Artifact:
         """Write the booster as text."""
         path = folder / FILE
+        check_width(signature, self.booster.num_feature())
         self.booster.save_model(str(path))
         categories = self.booster.pandas_categorical or []
         framed = any(field.type == "string" for field in signature.fields) or bool(categories)

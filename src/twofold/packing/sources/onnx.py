@@ -75,17 +75,22 @@ class OnnxSource:
         likely = [
             item for item in outputs if any(word in item.name.lower() for word in PROBABILITIES)
         ]
-        if likely and len(outputs) > 1 and kind in (None, "probability"):
+        several = len(outputs) > 1 or kind == "probability"
+        if likely and several and kind in (None, "probability"):
             chosen = likely[0]
             count = chosen.shape[-1] if len(chosen.shape) == MATRIX_RANK else 1
             if not isinstance(count, int) or count > 2:  # noqa: PLR2004 - two: the positive class
                 return chosen, _columns(chosen, count)
             return chosen, Declared("probability")
-        if kind == "probability" and not likely:
+        if kind == "probability":
             raise no_such_output("this ONNX model", kind, "value, label")
         chosen = outputs[0]
-        labels = kind == "label" or (likely and len(outputs) > 1)
+        labels = kind == "label" or (kind is None and likely and len(outputs) > 1)
         return chosen, Declared("label" if labels else "value")
+
+    def predict_given(self, frame: Any) -> list[Any] | None:  # noqa: ARG002 - there is a file only
+        """Nothing: what was given is what is stored."""
+        return None
 
     def write_original(
         self,

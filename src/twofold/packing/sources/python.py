@@ -40,7 +40,8 @@ def _named(reference: str) -> tuple[Path, str]:
     try:
         importlib.invalidate_caches()
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    # A package is imported to look into it, and may raise anything.
+    except Exception:  # noqa: BLE001
         spec = None
     finally:
         sys.path.pop(0)
@@ -124,6 +125,10 @@ class PythonSource:
         self._attribute = attribute
         self.output = output
         self._call = call
+
+    def predict_given(self, frame: Any) -> list[Any] | None:  # noqa: ARG002 - there is a file only
+        """Nothing: what was given is what is stored."""
+        return None
 
     def write_original(
         self,

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from twofold.errors import DeclarationError, TwofoldError, missing_extra, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.registry import file_digest
 from twofold.model.signature import OutputKind, Signature
-from twofold.packing.sources import Declared, classifier_output, no_such_output
-from twofold.predictor.runtimes.sklearn import read_pickle, read_skops, untrusted_types
+from twofold.packing.sources import (
+    Declared,
+    classifier_output,
+    no_such_output,
+    predictions_of,
+)
+from twofold.predictor.runtimes.sklearn import (
+    parts_of,
+    read_pickle,
+    read_skops,
+    untrusted_types,
+)
 
 FILE = "original.skops"
 SCHEMA = "schema.json"
+NUMPY_MAGIC = b"\x93NUMPY"
 IDENTITY = re.compile(r'(?<="__id__": )[0-9]+')
 NUMBER = re.compile(r"[0-9]{6,}")
 PICKLED_FILE = "original.joblib"
@@ -48,6 +62,14 @@ def sklearn_source(estimator: Any, output: OutputKind | None) -> SklearnSource:
     """
     _check_fitted(estimator)
     return SklearnSource(estimator, output)
+
+
+def _has_many_labels(estimator: Any) -> bool:
+    """Whether each row may have several labels at once."""
+    binarizer = getattr(estimator, "_label_binarizer", None)
+    kind = getattr(binarizer, "y_type_", "")
+    many = getattr(estimator, "multilabel_", False) or getattr(estimator, "outputs_2d_", False)
+    return bool(many) or kind.startswith("multilabel")
 
 
 def _check_fitted(estimator: Any) -> None:
@@ -83,11 +105,21 @@ class SklearnSource:
         self.libraries = ("scikit-learn", "numpy", "pandas", *sorted(extra))
 
     def _packages(self) -> set[str]:
-        steps = getattr(self.estimator, "steps", [("", self.estimator)])
-        return {type(step).__module__.partition(".")[0] for _, step in steps}
+        return {type(part).__module__.partition(".")[0] for part in parts_of(self.estimator)}
+
+    def predict_given(self, frame: Any) -> list[Any] | None:
+        """What the estimator itself predicts."""
+        if frame is None:
+            return None
+        named = self.feature_names is not None
+        return predictions_of(self.estimator, frame, self.output, named=named)
 
     def _output(self, output: OutputKind | None) -> Declared:
         classes = getattr(self.estimator, "classes_", None)
+        if _has_many_labels(self.estimator):
+            raise DeclarationError(
+                problem("model", "one target", "several labels", "Pack one model a label.")
+            )
         if classes is None:
             if output in (None, "value"):
                 return Declared("value")
@@ -97,6 +129,11 @@ class SklearnSource:
                 problem("model", "one target", f"{len(classes)}", "Pack one model a target.")
             )
         listed = tuple(classes.tolist())
+        if any(isinstance(item, bytes) for item in listed):
+            fix = "Train with text."
+            raise DeclarationError(
+                problem("model.classes_", "numbers, text or bools", "bytes", fix)
+            )
         if hasattr(self.estimator, "predict_proba"):
             if output == "value":
                 raise no_such_output("a classifier", output, "probability, label")
@@ -156,6 +193,21 @@ class SklearnSource:
         )
 
 
+def _without_padding(content: bytes) -> bytes:
+    """An array's file with zeros between its fields, where there may be anything."""
+    if not content.startswith(NUMPY_MAGIC):
+        return content
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype.names is None:
+        return content
+    clean = np.zeros(array.shape, array.dtype)
+    for name in array.dtype.names:
+        clean[name] = array[name]
+    file = io.BytesIO()
+    np.save(file, clean, allow_pickle=False)
+    return file.getvalue()
+
+
 def make_reproducible(path: Path) -> None:
     """Rewrite a skops file so that equal estimators give equal bytes.
 
@@ -172,7 +224,7 @@ def make_reproducible(path: Path) -> None:
     def renamed(text: str) -> str:
         return NUMBER.sub(lambda match: order.get(match.group(), match.group()), text)
 
-    entries = {renamed(name): content for name, content in entries.items()}
+    entries = {renamed(name): _without_padding(content) for name, content in entries.items()}
     entries[SCHEMA] = renamed(schema).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(entries):

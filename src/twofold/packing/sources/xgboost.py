@@ -11,12 +11,20 @@ from twofold.errors import DeclarationError, missing_extra, problem
 from twofold.model.record import Artifact, Framework
 from twofold.model.registry import file_digest
 from twofold.model.signature import OutputKind, Signature
-from twofold.packing.sources import Declared, classifier_output, label_call, no_such_output
+from twofold.packing.sources import (
+    Declared,
+    check_width,
+    classifier_output,
+    label_call,
+    no_such_output,
+    predictions_of,
+)
 from twofold.predictor.runtimes.xgboost import LINEAR, kind_of
 
 FILE = "original.ubj"
 OF_ESTIMATOR = "scikit_learn"
 """The attribute that XGBoost's estimators leave in their files."""
+TWO, POSITIVE = 2, 1
 NUMBERS_ONLY = "multi:softmax"
 """The objective that predicts the number of the likeliest class."""
 
@@ -60,16 +68,20 @@ def xgboost_source(model: Any, output: OutputKind | None) -> XgboostSource:
         raise DeclarationError(problem("model.missing", "nan", str(model.missing), fix))
     booster = _at_best(model.get_booster())
     if not hasattr(model, "classes_"):
-        return _booster_source(booster, output)
+        return _booster_source(booster, output, estimator=model)
     if output == "value":
         raise no_such_output("an XGBoost classifier", output, "probability, label")
-    objective, _ = _objective(booster)
+    objective, count = _objective(booster)
     if objective == NUMBERS_ONLY and output != "label":
         fix = "Train with objective='multi:softprob', or pack it with --output label."
         raise DeclarationError(problem("model", "probabilities", f"objective {objective}", fix))
     classes = tuple(model.classes_.tolist())
     call = label_call(classes) if output == "label" else "predict"
-    return XgboostSource(booster, classifier_output(output, classes), call)
+    declared = classifier_output(output, classes)
+    found = XgboostSource(booster, declared, call, estimator=model)
+    if count == len(classes) == TWO and declared.kind == "probability":
+        found.class_index = POSITIVE  # it gives both
+    return found
 
 
 def _at_best(booster: Any) -> Any:
@@ -89,7 +101,9 @@ def _objective(booster: Any) -> tuple[str, int]:
     return learner["objective"]["name"], int(learner["learner_model_param"]["num_class"])
 
 
-def _booster_source(booster: Any, output: OutputKind | None) -> XgboostSource:
+def _booster_source(
+    booster: Any, output: OutputKind | None, *, estimator: Any = None
+) -> XgboostSource:
     objective, count = _objective(booster)
     natural: OutputKind = "value"
     if objective in ("binary:logistic", "multi:softprob"):
@@ -99,7 +113,7 @@ def _booster_source(booster: Any, output: OutputKind | None) -> XgboostSource:
     if output not in (None, natural):
         raise no_such_output(f"an XGBoost booster of objective {objective}", output, natural)
     if objective == "binary:logistic" or natural == "value":
-        return XgboostSource(booster, Declared(natural))
+        return XgboostSource(booster, Declared(natural), estimator=estimator)
     numbers = tuple(range(count))
     call = label_call(numbers) if natural == "label" else "predict"
     declared = classifier_output(natural, numbers)
@@ -115,13 +129,31 @@ class XgboostSource:
     framework: Framework = "xgboost"
     libraries = ("xgboost", "numpy")
 
-    def __init__(self, booster: Any, output: Declared, call: str = "predict") -> None:
-        """Know the booster's inputs."""
+    def __init__(
+        self, booster: Any, output: Declared, call: str = "predict", *, estimator: Any = None
+    ) -> None:
+        """Know the booster's inputs.
+
+        Args:
+            booster: The trees.
+            output: What they predict.
+            call: The artifact's `call`.
+            estimator: The estimator it was taken from, if it was.
+        """
         self.call = call
+        self._estimator = estimator
+        self.class_index: int | None = None
         self.booster = booster
         self.output = output
         names = booster.feature_names
         self.feature_names = None if names is None else tuple(names)
+
+    def predict_given(self, frame: Any) -> list[Any] | None:
+        """What the estimator itself predicts."""
+        if frame is None or self._estimator is None:
+            return None
+        named = self.feature_names is not None
+        return predictions_of(self._estimator, frame, self.output, named=named)
 
     def write_original(
         self,
@@ -132,6 +164,7 @@ class XgboostSource:
     ) -> Artifact:
         """Write the booster as UBJSON."""
         path = folder / FILE
+        check_width(signature, self.booster.num_features())
         self.booster.save_model(str(path))
         framed = any(field.type == "string" for field in signature.fields)
         return Artifact(
@@ -141,4 +174,5 @@ class XgboostSource:
             size_bytes=path.stat().st_size,
             call=self.call,
             input="frame" if framed else "matrix",
+            class_index=self.class_index,
         )

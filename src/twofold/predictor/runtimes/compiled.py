@@ -51,7 +51,7 @@ class CompiledRuntime:
             arrow.from_strings(item.categories) if item.kind == "string" else None
             for item in header.inputs
         ]
-        self._is_plain = not (header.finish or header.labels)
+        self._is_plain = not (header.finish or header.labels or header.only is not None)
         self._single = outputs == 1
         self._classes = np.array(
             header.classes, object if isinstance((*header.classes, 0)[0], str) else None
@@ -96,7 +96,7 @@ class CompiledRuntime:
             return [self._classes[(out[0] > header.threshold).astype(np.int64)]]
         if header.labels == "from":
             return [self._classes[(out[0] >= header.threshold).astype(np.int64)]]
-        return list(out)
+        return list(out if header.only is None else out[header.only : header.only + 1])
 
 
 def _buffers(item: Input, column: pa.Array, known: Any) -> tuple[Any, int, int, Any, Any]:

@@ -29,6 +29,7 @@ class TabularRuntime:
         self._predict = predict
         self._class_index = artifact.class_index
         self._framed = artifact.input == "frame"
+        self._numeric_bools = artifact.format in ("lightgbm-text", "xgboost-ubj")
         self._signature = signature
 
     def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
@@ -49,7 +50,7 @@ class TabularRuntime:
         # pandas, only where the model was trained on a frame.
         from twofold.predictor.runtimes.frames import frame_of  # noqa: PLC0415
 
-        return frame_of(self._signature, columns)
+        return frame_of(self._signature, columns, numeric_bools=self._numeric_bools)
 
     def _split(self, rows: Any) -> list[Column]:
         return split_outputs(self._predict(rows), self._class_index)
