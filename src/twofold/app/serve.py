@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gc
 import ipaddress
@@ -164,7 +165,7 @@ def _bound(settings: ServeSettings) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         fix = "Give an address of this machine with --host."
         raise ConfigError(problem("serve.host", "an address", f"{host}: {error}", fix)) from error
     try:
@@ -173,6 +174,11 @@ def _bound(settings: ServeSettings) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            fix = "Give an address of this machine with --host."
+            raise ConfigError(
+                problem("serve.host", "an address of this machine", host, fix)
+            ) from error
         where = f"{host}:{port}"
         fix = "Choose another with --port, or --port 0 for any free one."
         raise ConfigError(
@@ -191,6 +197,8 @@ def _url(listener: socket.socket) -> str:
 
 def _work(job: _Job, index: int, link: Link) -> None:
     """Be a worker process: load, answer, drain."""
+    # What a model prints is talk: the server's own output is for machines.
+    os.dup2(sys.stderr.fileno(), 1)
     logging.basicConfig(
         stream=sys.stderr, format=f"%(asctime)s worker {index} %(levelname)s: %(message)s"
     )

@@ -12,11 +12,12 @@ from twofold.model import arrow
 from twofold.model.columns import check_columns, check_names
 from twofold.model.registry import Registry
 from twofold.model.rows import check_row
-from twofold.model.tables import one_batch, sample_table
+from twofold.model.tables import is_csv, one_batch, sample_table, text_table
 from twofold.predictor.door import Door
 from twofold.predictor.load import open_version
 from twofold.predictor.parity import compare, same_bits
 from twofold.predictor.runtimes import open_runtime
+from twofold.predictor.split import predict_apart
 
 MAX_SHOWN = 3
 
@@ -27,7 +28,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: Name and version.
         rows: Rows compared at both speeds.
-        refused: Rows that don't fit the signature, at either speed.
+        refused: Rows that don't fit the signature, or on which the model fails, at either speed.
         passed: Nothing disagreed.
         speeds: Rows whose bits differ between batch and real time.
         original: How the predictions compare with the original library's.
@@ -71,12 +72,14 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
     found = opened.resolve(reference)
     record = opened.read(found.name, found.version or "")
     predictor = open_version(opened, record)
-    table = sample_table(path)
+    from_text = is_csv(Path(path))
+    table = text_table(Path(path)) if from_text else sample_table(path)
     names = list(record.signature.names)
     check_names(record.signature, table.column_names, where=path, besides=table.column_names)
-    spread = np.unique(np.linspace(0, table.num_rows - 1, max_rows).astype(np.int64))
+    count = min(max_rows, table.num_rows)
+    spread = np.unique(np.linspace(0, table.num_rows - 1, count).astype(np.int64))
     rows = one_batch(table.select(names).take(arrow.from_numbers(spread)))
-    checked = check_columns(record.signature, rows)
+    checked = check_columns(record.signature, rows, from_text=from_text)
     columns = checked.columns
     numbers = spread if checked.valid is None else spread[checked.valid]
     if not columns.num_rows:
@@ -96,7 +99,14 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
         record.output,
         rows_per_call=record.rows_per_call,
     )
-    batch = predictor.batch_door.columns(columns)
+    # What the model fails on is quarantined in batch and answered with its failure in real time.
+    parts, failures = predict_apart(columns, predictor.batch_door.columns)
+    if not parts:
+        raise failures[0]
+    predicted = np.ones(columns.num_rows, np.bool_)
+    predicted[list(failures)] = False
+    columns, numbers = arrow.filter_rows(columns, predicted), numbers[predicted]
+    batch = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
     difference = compare(
         original.columns(columns), batch, record.output, tolerance=record.parity.tolerance
     )
@@ -109,7 +119,7 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
     return Report(
         model=f"{record.name}@{record.version}",
         rows=columns.num_rows,
-        refused=len(checked.problems),
+        refused=len(checked.problems) + len(failures),
         passed=difference.passed and not differing,
         speeds=len(differing),
         original=difference.reason,

@@ -168,6 +168,9 @@ def check_unchanged(source: Input) -> None:
 
 
 def _find(text: str) -> list[Path]:
+    if not text:
+        fix = "Name a file, a folder or a glob."
+        raise InvalidInput(problem("INPUT", "a path", "an empty one", fix))
     given = Path(text)
     if given.is_dir():
         below = (path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)

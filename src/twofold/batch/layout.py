@@ -18,6 +18,7 @@ from twofold.model.signature import Output, Signature
 CONSTANTS = ("model_version", "run_id", "predicted_at")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
+VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 LABEL = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -104,8 +105,9 @@ def lay_out(
                 where = f"{file.path}: {flags[name]} {name}"
                 raise InvalidInput(problem(where, "a column", got, "Name one it has once."))
             _check_type(name, file, first)
+            _check_storable(name, file)
         check_names(signature, names, where=str(file.path), besides=copied)
-    passed = tuple(pa.field(name, first.schema.field(name).type) for name in copied)
+    passed = tuple(pa.field(name, _plain(first.schema.field(name).type)) for name in copied)
     kind = pa.type_for_alias(output.type)
     outputs = tuple(pa.field(name, kind) for name in output.names)
     return Layout(signature.names, key, passed, outputs)
@@ -121,6 +123,21 @@ def _check_type(name: str, file: OpenFile, first: OpenFile) -> None:
                 str(got),
                 "Write the files with one type for this column.",
             )
+        )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type in which a column is copied: views, which Arrow can't take rows of, as text."""
+    return VIEWS.get(kind, kind)
+
+
+def _check_storable(name: str, file: OpenFile) -> None:
+    kind = file.schema.field(name).type
+    empty = pa.types.is_struct(kind) and not kind.num_fields
+    if empty or pa.types.is_interval(kind) or pa.types.is_run_end_encoded(kind):
+        fix = "Leave it out, or convert it."
+        raise InvalidInput(
+            problem(f"{file.path}.{name}", "a type that Parquet can hold", str(kind), fix)
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -112,7 +113,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         settings: What else shapes the bytes.
     """
 
-    format: int = 1
+    format: Literal[1] = 1
     run_id: str
     model: ModelEntry
     input: InputEntry
@@ -168,7 +169,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         fix = "Choose another --run-id or --output, or move the folder away."
         raise InvalidInput(
             problem(str(folder), "a committed run or nothing", f"neither: {error}", fix)

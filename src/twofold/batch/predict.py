@@ -47,6 +47,7 @@ def predict_chunk(
         chunk: The columns of `layout.read`.
         from_text: Whether the columns are text to be parsed.
     """
+    chunk = _without_views(layout, chunk)
     columns, rows = chunk.rows.columns, chunk.rows.columns.num_rows
     faults = {item.row: (item.field, item.reason) for item in chunk.rows.broken}
     places = np.arange(rows)
@@ -76,6 +77,18 @@ def predict_chunk(
         _joined(layout, passed, predictions),
         _set_aside(chunk, layout.key, faults),
     )
+
+
+def _without_views(layout: Layout, chunk: Chunk) -> Chunk:
+    """The columns that are copied, in the types in which they are."""
+    columns = chunk.rows.columns
+    for field in layout.passed:
+        at = columns.schema.get_field_index(field.name)
+        if columns.schema.field(at).type != field.type:
+            columns = columns.set_column(at, field.name, columns.column(at).cast(field.type))
+    if columns is chunk.rows.columns:
+        return chunk
+    return dataclasses.replace(chunk, rows=dataclasses.replace(chunk.rows, columns=columns))
 
 
 def _joined(

@@ -52,11 +52,21 @@ class RunStatus:
 
 def list_runs(output: Path) -> list[RunStatus]:
     """List the runs of an output folder, the oldest first; none if there is no such folder."""
-    committed = {path.parent.name for path in output.glob(f"*/{MANIFEST_FILE}")}
+    committed = {
+        path.parent.name for path in output.glob(f"*/{MANIFEST_FILE}") if _is_run(path.parent)
+    }
     staged = {path.name for path in (output / STAGING_FOLDER).glob("*")}
     found = [_status(output, run_id) for run_id in committed | staged]
     known = [status for status in found if status is not None]
     return sorted(known, key=lambda status: (status.started_at, status.run_id))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a manifest is one of ours: others' tools have files of that name, too."""
+    try:
+        return read_manifest(folder) is not None
+    except InvalidInput:
+        return False
 
 
 def run_status(output: Path, run_id: str) -> RunStatus:

@@ -87,6 +87,10 @@ class Stage:
         Torn ledger lines are cut off; files the ledger doesn't speak of are deleted; a
         partition whose files are no longer as recorded is to be done again, with all after it.
         """
+        with self._disk():
+            return self._resume()
+
+    def _resume(self) -> Ledger:
         for folder in (self._parts, self._quarantine):
             folder.mkdir(exist_ok=True)
         ledger = read_ledger(self.folder)
@@ -108,9 +112,10 @@ class Stage:
 
     def start(self, entry: Started) -> None:
         """Record the start of the run."""
-        self._step(Step.START)
-        self._append(entry)
-        _sync(self.folder)
+        with self._disk():
+            self._step(Step.START)
+            self._append(entry)
+            _sync(self.folder)
 
     def finish(
         self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
@@ -138,8 +143,9 @@ class Stage:
     def show_quarantine(self, finished: Iterable[Finished], also: pa.Table) -> Path:
         """Write what was set aside so far to where the operator is told to look."""
         path = self.folder / quarantine.QUARANTINE_FILE
-        self._step(Step.QUARANTINE)
-        self._write(path, [*self._set_aside(finished), also], quarantine.SCHEMA)
+        with self._disk():
+            self._step(Step.QUARANTINE)
+            self._write(path, [*self._set_aside(finished), also], quarantine.SCHEMA)
         return path
 
     def merge_quarantine(self, finished: Iterable[Finished]) -> FileEntry | None:
@@ -148,9 +154,10 @@ class Stage:
         first = next(tables, None)
         if first is None:
             return None
-        self._step(Step.QUARANTINE)
         path = self._parts / quarantine.QUARANTINE_FILE
-        return self._write(path, _chain(first, tables), quarantine.SCHEMA)
+        with self._disk():
+            self._step(Step.QUARANTINE)
+            return self._write(path, _chain(first, tables), quarantine.SCHEMA)
 
     def commit(self, manifest: Manifest) -> None:
         """Make the run visible, all at once.

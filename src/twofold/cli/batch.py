@@ -29,6 +29,7 @@ from twofold.cli.common import (
     flags_of,
     json_option,
     print_json,
+    print_result,
     registry_option,
     settings_flags,
     settings_from,
@@ -144,7 +145,7 @@ def status(run_id: str, output: Path, as_json: bool) -> None:  # noqa: FBT001
         print_json(summary(found))
         return
     total = "" if found.rows_total is None else f" of {found.rows_total:,}"
-    data.print(f"[bold]{found.run_id}[/bold]  {found.phase}  {found.model}")
+    data.print(f"{found.run_id}  {found.phase}  {found.model}")
     data.print(f"rows {found.rows_done:,}{total}, quarantined {found.rows_quarantined:,}")
     data.print(f"in {found.folder}")
 
@@ -182,9 +183,10 @@ def _show_result(result: RunResult, *, as_json: bool) -> None:
     )
     talk.print(
         f"{result.state}: {manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted"
-        f"{resumed}, {manifest.rows_quarantined:,} quarantined, in {result.elapsed_s:.1f} s"
+        f"{resumed}, {manifest.rows_quarantined:,} quarantined, in {result.elapsed_s:.1f} s",
+        soft_wrap=True,
     )
-    click.echo(str(result.folder))
+    print_result(str(result.folder))
 
 
 class _Rate(ProgressColumn):
@@ -202,7 +204,7 @@ def progress_bar(title: str) -> Generator[Callable[[RunProgress], None]]:
     """Show a run's progress on a terminal; elsewhere nothing is drawn."""
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         _Rate(),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, NoReturn, TypeVar
 
 import click
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from twofold.app.settings import Settings, read
 from twofold.errors import (
@@ -20,6 +22,7 @@ from twofold.errors import (
     ConfigError,
     LeaseHeld,
     TwofoldError,
+    problem,
 )
 from twofold.settings import declared_in
 
@@ -30,10 +33,11 @@ INTERRUPTED = 130
 PIPED_WIDTH = 240
 """Columns of tables that are not shown on a terminal."""
 
-talk = Console(stderr=True, highlight=False)
+# No markup: what is printed has names of files and columns in it, whatever these are.
+talk = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """For people: progress, notes, errors."""
-data = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-"""For results."""
+data = Console(highlight=False, markup=False, emoji=False)
+"""For results; wide where nobody looks, so that nothing is cut."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 registry_option = click.option(
@@ -43,7 +47,23 @@ registry_option = click.option(
 
 def print_json(value: Any) -> None:
     """Print one JSON document, on one line, to stdout."""
-    click.echo(msgspec.json.encode(value).decode())
+    print_result(msgspec.json.encode(value).decode())
+
+
+def print_result(text: str) -> None:
+    """Print a result to stdout, which is for results alone while a command runs."""
+    click.echo(text, file=data.file)
+
+
+@contextlib.contextmanager
+def results_only() -> Generator[None]:
+    """Keep stdout for results: what a model or a library prints goes to stderr."""
+    stdout = sys.stdout
+    data.file = stdout
+    if stdout is not None and not stdout.isatty():
+        data.width = PIPED_WIDTH
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def settings_from(flags: dict[str, Any]) -> Settings:
@@ -82,27 +102,42 @@ def command(function: F) -> F:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with results_only():
+                return function(*args, **kwargs)
         except TwofoldError as error:
-            _fail(error, as_json=bool(kwargs.get("as_json")))
+            fail(error, as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
-            talk.print("interrupted; nothing is broken")
-            sys.exit(INTERRUPTED)
+            interrupted()
         except BrokenPipeError:
             # The reader of our output went away, as `| head` does: leave quietly.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            fail(_of_system(error), as_json=bool(kwargs.get("as_json")))
 
     return run  # type: ignore[return-value]
 
 
-def _fail(error: TwofoldError, *, as_json: bool) -> None:
+def interrupted() -> NoReturn:
+    """End after Ctrl-C."""
+    talk.print("interrupted; nothing is broken")
+    sys.exit(INTERRUPTED)
+
+
+def fail(error: TwofoldError, *, as_json: bool) -> NoReturn:
+    """End with an error's message and exit code."""
     code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+    # A path may have bytes that are no text.
+    message = str(error).encode("utf-8", "replace").decode()
     if as_json:
-        print_json({"error": str(error), "code": type(error).__name__, "exit_code": code})
-    talk.print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+        print_json({"error": message, "code": type(error).__name__, "exit_code": code})
+    talk.print(Text("error: ", style="red") + Text(message), soft_wrap=True)
     sys.exit(code)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+def _of_system(error: OSError) -> TwofoldError:
+    """What the operating system refused, in words."""
+    where = error.filename if isinstance(error.filename, str) else "the system"
+    got = error.strerror or str(error)
+    fix = "Look at the path and at who may read and write it."
+    return ConfigError(problem(where, "files that can be used", got, fix))

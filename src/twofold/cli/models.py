@@ -13,6 +13,7 @@ from twofold.cli.common import (
     data,
     json_option,
     print_json,
+    print_result,
     registry_option,
     settings_from,
     talk,
@@ -69,7 +70,7 @@ NO_KERNEL = (
 @click.option("--batch-wise", is_flag=True, help="The Python callable takes a whole table.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=1e308),
     default=1e-5,
     show_default=True,
     help="Largest difference from the original admitted.",
@@ -106,7 +107,7 @@ def pack(model_file: str, registry: str | None, as_json: bool, **options: Any) -
     if as_json:
         print_json(record)
         return
-    talk.print(f"packed [bold]{record.name}@{record.version}[/bold] in {root}")
+    talk.print(f"packed {record.name}@{record.version} in {root}")
     show_version(record)
 
 
@@ -186,7 +187,7 @@ def _summary(record: ModelVersion, aliases: list[str]) -> dict[str, Any]:
 def show_version(record: ModelVersion) -> None:
     """Print one version for people."""
     data.print(
-        f"[bold]{record.name}@{record.version}[/bold]  {record.framework}  "
+        f"{record.name}@{record.version}  {record.framework}  "
         f"packed {record.created_at[:19]} UTC  digest {record.digest[:12]}"
     )
     libraries = ", ".join(f"{name} {version}" for name, version in record.libraries.items())
@@ -282,7 +283,7 @@ def predict(model: str, row: str, registry: str | None, as_json: bool) -> None: 
 
     try:
         values = msgspec.json.decode(row)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise click.UsageError(f"--row: expected JSON, got {error}.") from error
     if not isinstance(values, (dict, list)):
         raise InvalidInput(
@@ -301,7 +302,8 @@ def predict(model: str, row: str, registry: str | None, as_json: bool) -> None: 
             }
         )
     else:
-        click.echo(prediction)
+        is_plain = not isinstance(prediction, dict)
+        print_result(str(prediction) if is_plain else msgspec.json.encode(prediction).decode())
 
 
 @click.command()
@@ -326,6 +328,6 @@ def verify(model: str, input_file: str, rows: int, registry: str | None, as_json
     if as_json:
         print_json(report)
     else:
-        click.echo(report.text())
+        print_result(report.text())
     if not report.passed:
         raise SystemExit(1)

@@ -48,7 +48,7 @@ def _bounds(minimum: float | None, maximum: float | None) -> str:
 def command_page() -> str:
     """The page of all commands."""
     lines = ["# Commands", "", *_exit_codes()]
-    context = click.Context(main, info_name="twofold")
+    context = click.Context(main, info_name="twofold", **main.context_settings)
     for name in main.list_commands(context):
         lines += _command(context, name, main.get_command(context, name))
     return "\n".join(lines) + "\n"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from typing import Any
 
 import click
 
 from twofold import __version__
+from twofold.cli.common import interrupted, print_json
 
 GROUPS = {
     "Models": {
@@ -34,6 +37,23 @@ class LazyGroup(click.Group):
         if cmd_name not in HOMES:
             return None
         return getattr(importlib.import_module(HOMES[cmd_name]), cmd_name)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, and answer wrong usage as JSON where `--json` was asked for."""
+        if not options.pop("standalone_mode", True):
+            return super().main(*args, standalone_mode=False, **options)
+        given = options.get("args", args[0] if args else None) or sys.argv[1:]
+        try:
+            sys.exit(super().main(*args, standalone_mode=False, **options) or 0)
+        except click.Abort:
+            interrupted()
+        except click.ClickException as error:
+            if "--json" in given:
+                message = error.format_message().encode("utf-8", "replace").decode()
+                code = type(error).__name__
+                print_json({"error": message, "code": code, "exit_code": error.exit_code})
+            error.show()
+            sys.exit(error.exit_code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the commands by group."""

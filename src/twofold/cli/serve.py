@@ -9,6 +9,7 @@ import click
 
 from twofold.cli.common import (
     command,
+    data,
     flags_of,
     json_option,
     print_json,
@@ -38,9 +39,9 @@ def serve(models: tuple[str, ...], registry: str | None, as_json: bool, **flags:
     def ready(url: str) -> None:
         if as_json:
             print_json({"url": url, "models": list(models)})
-            sys.stdout.flush()
+            data.file.flush()
         else:
-            talk.print(f"serving {', '.join(models)} at [bold]{url}[/bold]  (Ctrl-C stops)")
-            talk.print(f"try {url}/docs", highlight=False)
+            talk.print(f"serving {', '.join(models)} at {url}  (Ctrl-C stops)")
+            talk.print(f"try {url}/docs")
 
     sys.exit(run_server(models, registry=settings.registry, settings=settings.serve, ready=ready))

@@ -88,7 +88,12 @@ def write_customers(
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
             progress(rows)
-    finally:
-        if writer is not None:
+        if writer is None:
+            pq.write_table(
+                source.slice(0, 0).add_column(0, KEY, pa.nulls(0, pa.int64())), temporary
+            )
+        else:
             writer.close()
-    temporary.replace(path)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -114,7 +115,7 @@ def run_demo(folder: Path, *, rows: int, wait: bool) -> DemoReport:
     Raises:
         ConfigError: scikit-learn isn't installed, or the folder holds something else.
     """
-    stage = _Stage(Console(stderr=True, highlight=False, soft_wrap=True))
+    stage = _Stage(Console(stderr=True, highlight=False, soft_wrap=True, emoji=False))
     _clear(folder)
     real = customers.real_customers()
     model_file = folder / "churn.joblib"
@@ -151,6 +152,11 @@ def run_demo(folder: Path, *, rows: int, wait: bool) -> DemoReport:
 
 def _clear(folder: Path) -> None:
     marker = folder / MARKER
+    if folder.is_symlink() or Path.cwd().is_relative_to(folder.resolve()):
+        fix = "Choose another with --folder."
+        raise ConfigError(
+            problem(str(folder), "a folder of its own", "a link, or the current folder", fix)
+        )
     if folder.exists() and any(folder.iterdir()) and not marker.exists():
         raise ConfigError(
             problem(
@@ -216,7 +222,7 @@ def _batch(stage: _Stage, people: Path, folder: Path, rows: int) -> RunResult:
     stage.console.print(
         f"   {manifest.rows_in:,} rows in = {manifest.rows_predicted:,} predicted + "
         f"{manifest.rows_quarantined:,} quarantined; {manifest.rows_in / result.elapsed_s:,.0f} "
-        f"rows/s, committed to {result.folder}"
+        f"rows/s, committed to {escape(str(result.folder))}"
     )
     return result
 
@@ -345,7 +351,7 @@ def _summary(console: Console, report: DemoReport, predictor: Predictor) -> None
         table.add_row(mode, runtime, f"{1 / seconds:,.0f}", f"{seconds * 1e6:,.1f} µs", answer)
     console.print()
     console.print(table)
-    folder = report.folder
+    folder = escape(report.folder)
     total_s = sum(report.steps_s.values())
     console.print(
         f"\npeak memory {report.peak_memory_bytes / MEBIBYTE:,.0f} MiB; {total_s:.0f} s in all\n"

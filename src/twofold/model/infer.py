@@ -170,6 +170,11 @@ def _is_numbers(kind: pa.DataType) -> bool:
 
 
 def _length(name: str, column: pa.Array) -> int:
+    if not _is_numbers(column.type):
+        fix = "Leave the type out, or give lists of numbers."
+        raise DeclarationError(
+            problem(f"--type {name}=tensor", "lists of numbers", str(column.type), fix)
+        )
     if pa.types.is_fixed_size_list(column.type):
         return int(column.type.list_size)
     lengths = pc.unique(pc.list_value_length(column).drop_null()).to_pylist()

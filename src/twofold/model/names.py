@@ -22,13 +22,23 @@ class Reference:
     alias: str | None = None
 
 
+def is_name(text: str) -> bool:
+    """Whether a text may be the name of a model, an alias or a run."""
+    return NAME.fullmatch(text) is not None and ".." not in text
+
+
+def is_version(text: str) -> bool:
+    """Whether a text may be the number of a version."""
+    return VERSION.fullmatch(text) is not None
+
+
 def check_name(name: str, *, what: str = "model name") -> str:
     """Give the name back if it is one; it can't leave the registry's folder.
 
     Raises:
         InvalidInput: It isn't.
     """
-    if NAME.fullmatch(name) and ".." not in name:
+    if is_name(name):
         return name
     raise InvalidInput(
         problem(
@@ -46,7 +56,7 @@ def check_version(version: str) -> str:
     Raises:
         InvalidInput: It isn't.
     """
-    if VERSION.fullmatch(version):
+    if is_version(version):
         return version
     raise InvalidInput(
         problem("version", "a number such as 3", repr(version[:80]), "See `twofold models`.")

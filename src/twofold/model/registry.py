@@ -20,7 +20,15 @@ from pathlib import Path
 import msgspec
 
 from twofold.errors import ConfigError, UnknownModel, problem
-from twofold.model.names import CHAMPION, Reference, check_name, check_version, parse_reference
+from twofold.model.names import (
+    CHAMPION,
+    Reference,
+    check_name,
+    check_version,
+    is_name,
+    is_version,
+    parse_reference,
+)
 from twofold.model.record import Artifact, ModelVersion
 
 RECORD = "model.json"
@@ -72,7 +80,7 @@ class Registry:
         return sorted(
             entry.name
             for entry in self.root.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".") and self.versions(entry.name)
+            if entry.is_dir() and is_name(entry.name) and self.versions(entry.name)
         )
 
     def versions(self, name: str) -> list[str]:
@@ -81,7 +89,7 @@ class Registry:
         if not folder.is_dir():
             return []
         found = [entry.name for entry in folder.iterdir() if (entry / RECORD).is_file()]
-        return sorted((version for version in found if version.isdigit()), key=int)
+        return sorted((version for version in found if is_version(version)), key=int)
 
     def aliases(self, name: str) -> dict[str, str]:
         """The aliases of a model: alias to version."""
@@ -90,10 +98,9 @@ class Registry:
             return {}
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        except msgspec.DecodeError as error:
-            raise ConfigError(
-                problem(str(path), "aliases as JSON", str(error), "Set the alias again.")
-            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            fix = "Remove the file, then set its aliases again."
+            raise ConfigError(problem(str(path), "aliases as JSON", str(error), fix)) from error
 
     def resolve(self, reference: str | Reference) -> Reference:
         """Find the version a reference means: alias `champion` if set, else the newest.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +62,18 @@ def one_batch(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=table.schema)
 
 
-def sample_table(sample: Any) -> pa.Table:
+def sample_table(sample: Any, *, texts: Sequence[str] = ()) -> pa.Table:
     """Read a sample: a Parquet, CSV or Arrow file, a table, or a list of dicts.
+
+    Args:
+        sample: The sample.
+        texts: Columns of a CSV file that are text, whatever they look like.
 
     Raises:
         DeclarationError: The file can't be read or has no rows.
     """
     if isinstance(sample, (str, Path)):
-        table = _read_file(Path(sample))
+        table = _read_file(Path(sample), texts)
         where = str(sample)
     elif isinstance(sample, np.ndarray) and sample.ndim == MATRIX_DIMENSIONS:
         table, where = _of_matrix(sample), "sample"
@@ -107,10 +113,38 @@ def _of_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         raise DeclarationError(problem("sample", "rows of typed values", got, fix)) from error
 
 
-def _read_file(path: Path) -> pa.Table:
-    readers = {
+def is_csv(path: Path) -> bool:
+    """Whether a file has text only, to be parsed as the signature says."""
+    return path.suffix.lower() == ".csv"
+
+
+def text_table(path: Path) -> pa.Table:
+    """Read a CSV file with every value as text, as batch runs do.
+
+    Raises:
+        DeclarationError: It can't be read.
+    """
+    with _readable(path):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = next(csv.reader(file), [])
+        return _read_csv(path, names).slice(0, MAX_SAMPLE_ROWS)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Generator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
+        fix = "Look whether it is whole and may be read."
+        raise DeclarationError(
+            problem(str(path), f"a readable {path.suffix} file", str(error), fix)
+        ) from error
+
+
+def _read_file(path: Path, texts: Sequence[str]) -> pa.Table:
+    readers: dict[str, Callable[[Path], pa.Table]] = {
         ".parquet": _read_parquet,
-        ".csv": _read_csv,
+        ".csv": lambda path: _read_csv(path, texts),
         ".arrow": _read_arrow,
         ".feather": _read_arrow,
         ".ipc": _read_arrow,
@@ -126,15 +160,9 @@ def _read_file(path: Path) -> pa.Table:
             )
         )
     if not path.is_file():
-        raise DeclarationError(
-            problem(str(path), "a file", "nothing there", "Mend the path of the sample.")
-        )
-    try:
+        raise DeclarationError(problem(str(path), "a file", "nothing there", "Mend the path."))
+    with _readable(path):
         return reader(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DeclarationError(
-            problem(str(path), f"a readable {path.suffix} file", str(error), "Write it again.")
-        ) from error
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -151,10 +179,11 @@ def _read_parquet(path: Path) -> pa.Table:
         return pa.Table.from_batches(batches, file.schema_arrow)
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, texts: Sequence[str]) -> pa.Table:
     import pyarrow.csv as pcsv  # noqa: PLC0415 - as above
 
     options = pcsv.ConvertOptions(
+        column_types=dict.fromkeys(texts, pa.string()),
         null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -103,10 +104,17 @@ def pack(
         ConfigError: A library the model needs isn't installed.
     """
     check_name(declaration.name)
+    if not 0 <= declaration.tolerance < math.inf:
+        shown = str(declaration.tolerance)
+        raise DeclarationError(
+            problem("tolerance", "a finite number of at least 0", shown, "Give such a one.")
+        )
     say("reading the model")
     source = read_source(declaration.model, output=declaration.output, call=declaration.call)
     say("reading the sample")
-    table = sample_table(declaration.sample)
+    types = declaration.overrides.types
+    texts = [name for name, kind in types.items() if kind == "string"]
+    table = sample_table(declaration.sample, texts=texts)
     inputs = _named_as(table, source.feature_names)
     signature = infer_signature(table, inputs=inputs, overrides=declaration.overrides)
     sample = _valid_rows(signature, declaration.sample, table)

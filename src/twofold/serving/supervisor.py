@@ -160,6 +160,10 @@ class _Team:
             _hear(worker)
             if worker.process.exitcode is None and worker.failure is None:
                 continue
+            if worker.process.exitcode is None:
+                worker.process.terminate()  # it said why it can't be ready; it has nothing to finish
+                worker.process.join(STOP_MARGIN_S)
+                worker.process.kill()
             worker.process.join()
             del self._alive[worker.index]
             worker.link.close()
@@ -174,12 +178,18 @@ class _Team:
             )
         log.error("worker %d: %s; starting another", worker.index, worker.failure or how)
 
+    def _unfinished(self) -> list[int]:
+        processes = [worker.process for worker in self._alive.values()]
+        return [process.sentinel for process in processes if process.is_alive()]
+
     def stop(self, signals: int, drain_s: float) -> None:
         for worker in self._alive.values():
             worker.process.terminate()
         until_s = time.monotonic() + drain_s + STOP_MARGIN_S
-        while any(worker.process.is_alive() for worker in self._alive.values()):
-            sentinels = [w.process.sentinel for w in self._alive.values() if w.process.is_alive()]
+        # Asked once a turn: between two questions a process may end.
+        while sentinels := [
+            w.process.sentinel for w in self._alive.values() if w.process.is_alive()
+        ]:
             left_s = until_s - time.monotonic()
             if left_s <= 0 or signals in wait([signals, *sentinels], left_s):
                 break

@@ -40,7 +40,7 @@ def openapi(service: Service, settings: ServeSettings, *, version: str) -> dict[
             operation = _predict_operation(item, key, settings)
             paths[f"/v1/models/{name}/versions/{item.version}/predict"] = {"post": operation}
             if item is service.default(name):
-                shown = {**operation, "operationId": f"predict-{name}"}
+                shown = {**operation, "operationId": f"predict-{name}-default"}
                 paths[f"/v1/models/{name}/predict"] = {"post": shown}
     paths |= _other_paths(service)
     return {
@@ -183,7 +183,7 @@ def _other_paths(service: Service) -> dict[str, Any]:
     }
     for name, versions in service.versions.items():
         about = f"Signature, output and runtimes of {name}"
-        paths[f"/v1/models/{name}"] = _get(f"describe-{name}", about + ".")
+        paths[f"/v1/models/{name}"] = _get(f"describe-{name}-default", about + ".")
         for version in versions:
             paths[f"/v1/models/{name}/versions/{version}"] = _get(
                 f"describe-{name}-{version}", f"{about} version {version}."

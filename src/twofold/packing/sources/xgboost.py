@@ -42,7 +42,8 @@ def read_booster(path: Path, output: OutputKind | None) -> XgboostSource:
         raise missing_extra("xgboost", "xgboost", f"reading {path.name}") from error
     try:
         booster = xgboost.Booster(model_file=str(path))
-    except xgboost.core.XGBoostError as error:
+    # Of some bytes it can't even say what is wrong with them.
+    except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:
         what = str(error).strip().partition("\n")[0][:200]
         fix = "Write it with Booster.save_model."
         raise DeclarationError(problem(str(path), "an XGBoost model", what, fix)) from error

@@ -1,0 +1,246 @@
+"""Batch runs as the command line starts them: named, loaded, resumed with what they began with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from twofold.app.batch import (
+    BatchSettings,
+    Phase,
+    RunRequest,
+    RunState,
+    Watch,
+    list_runs,
+    resume_run,
+    run_batch,
+    run_status,
+)
+from twofold.batch.lease import hold_lease
+from twofold.batch.stage import staging_folder
+from twofold.errors import BudgetExceeded, InvalidInput, LeaseHeld, UnknownModel
+from twofold.model.registry import Registry
+
+NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+OUT = Path("out")
+SMALL = BatchSettings(workers=1, batch_rows=4, partition_rows=8)
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+def watch(progress: Callable[[Any], None] = lambda _: None) -> Watch:
+    return Watch(progress=progress, clock=lambda: NOW)
+
+
+def crash_after(rows: int) -> Watch:
+    def stop(progress: Any) -> None:
+        if progress.rows_done >= rows:
+            raise Crash
+
+    return watch(stop)
+
+
+def request(**changed: Any) -> RunRequest:
+    asked: dict[str, Any] = {
+        "model": "offer@1",
+        "input": "in.parquet",
+        "output": OUT,
+        "registry": Path("registry"),
+        "key": "customer",
+        **changed,
+    }
+    return RunRequest(**asked)
+
+
+def interrupt(**changed: Any) -> None:
+    """Leave a run behind that has finished its first partition."""
+    with pytest.raises(Crash):
+        run_batch(request(run_id="night", **changed), settings=SMALL, watch=crash_after(8))
+
+
+def predictions(run_folder: Path) -> list[dict[str, Any]]:
+    parts = sorted(run_folder.glob("part-*.parquet"))
+    return pa.concat_tables([pq.read_table(part) for part in parts]).to_pylist()
+
+
+@pytest.fixture
+def source(folder: Path, table: pa.Table) -> pa.Table:
+    """Twenty rows, in `in.parquet` of the current folder."""
+    few = table.slice(0, 20)
+    pq.write_table(few, "in.parquet")
+    return few
+
+
+def test_a_run_is_predicted_by_the_packed_model_and_committed(source: pa.Table) -> None:
+    result = run_batch(request(run_id="night"), settings=SMALL, watch=watch())
+    assert (result.state, result.folder) == (RunState.COMMITTED, OUT / "night")
+    assert (result.manifest.rows_predicted, result.rows_resumed) == (20, 0)
+    assert (result.manifest.model.name, result.manifest.model.version) == ("offer", "1")
+    assert [(row["customer"], row["prediction"]) for row in predictions(result.folder)] == [
+        (row["customer"], row["spend"] * (2.0 if row["plan"] == "pro" else 0.5))
+        for row in source.to_pylist()
+    ]
+
+
+def test_the_bare_name_means_the_newest_version_or_the_champion(source: pa.Table) -> None:
+    newest = run_batch(request(model="offer", run_id="a"), watch=watch())
+    Registry("registry").set_alias("offer", "champion", "1")
+    champion = run_batch(request(model="offer", run_id="b"), watch=watch())
+    found = [run.manifest.model.version for run in (newest, champion)]
+    assert found == ["2", "1"]
+
+
+def test_without_settings_the_declared_defaults_hold(source: pa.Table) -> None:
+    result = run_batch(request(run_id="night"), watch=watch())
+    assert result.manifest.settings.partition_rows == BatchSettings().partition_rows == 131_072
+
+
+def test_a_run_without_a_name_is_named_after_the_time_and_never_like_another(
+    source: pa.Table,
+) -> None:
+    names = [run_batch(request(), watch=watch()).folder.name for _ in range(3)]
+    assert names == ["20260131T235959Z", "20260131T235959Z-2", "20260131T235959Z-3"]
+
+
+def test_an_interrupted_run_keeps_its_name(source: pa.Table) -> None:
+    with pytest.raises(Crash):
+        run_batch(request(), settings=SMALL, watch=crash_after(8))
+    assert run_batch(request(), watch=watch()).folder.name == "20260131T235959Z-2"
+    found = [(run.run_id, run.phase) for run in list_runs(OUT)]
+    assert found == [
+        ("20260131T235959Z", Phase.INTERRUPTED),
+        ("20260131T235959Z-2", Phase.COMMITTED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "words"),
+    [
+        ({"model": "nope"}, UnknownModel, "expected a model among: drifting, offer, got 'nope'"),
+        ({"model": "offer@9"}, UnknownModel, "offer: expected a version among: 1, 2, got '9'"),
+        ({"model": "../offer"}, InvalidInput, "model name: expected 1 to 64 letters"),
+        ({"input": "no.parquet"}, InvalidInput, "no.parquet: expected a Parquet, CSV or Arrow IPC"),
+        ({"run_id": "../up"}, InvalidInput, "--run-id: expected 1 to 64 letters"),
+        ({"run_id": ""}, InvalidInput, "--run-id: expected 1 to 64 letters"),
+        ({"key": "nope"}, InvalidInput, "--key nope: expected a column, got only customer, spend"),
+    ],
+)
+def test_what_is_wrong_with_the_request_is_said_before_anything_is_written(
+    source: pa.Table, changed: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        run_batch(request(**changed), watch=watch())
+    assert words in str(caught.value)
+    assert not OUT.exists()
+
+
+def test_a_resumed_run_has_the_bytes_of_one_that_was_never_interrupted(source: pa.Table) -> None:
+    interrupt()
+    resumed = resume_run(OUT, "night", settings=SMALL, watch=watch())
+    assert (resumed.state, resumed.rows_resumed) == (RunState.COMMITTED, 8)
+    other = run_batch(request(run_id="night", output=Path("other")), settings=SMALL, watch=watch())
+    names = sorted(path.name for path in other.folder.iterdir())
+    assert sorted(path.name for path in resumed.folder.iterdir()) == names
+    for name in names:
+        assert (resumed.folder / name).read_bytes() == (other.folder / name).read_bytes(), name
+
+
+def test_resuming_takes_key_kept_columns_and_partition_size_from_the_ledger(
+    source: pa.Table,
+) -> None:
+    interrupt(keep=("plan",))
+    wanted = BatchSettings(workers=1, batch_rows=3, partition_rows=1_000)
+    manifest = resume_run(OUT, "night", settings=wanted, watch=watch()).manifest
+    assert (manifest.key, manifest.keep) == ("customer", ("plan",))
+    assert manifest.settings.partition_rows == 8
+    assert [file.rows for file in manifest.files] == [8, 8, 4]
+
+
+def test_resuming_without_settings_keeps_the_partition_size_too(source: pa.Table) -> None:
+    interrupt()
+    assert resume_run(OUT, "night", watch=watch()).manifest.settings.partition_rows == 8
+
+
+def test_resuming_predicts_with_the_version_the_run_began_with(source: pa.Table) -> None:
+    Registry("registry").set_alias("offer", "champion", "1")
+    interrupt(model="offer")
+    Registry("registry").set_alias("offer", "champion", "2")
+    manifest = resume_run(OUT, "night", watch=watch()).manifest
+    assert manifest.model.version == "1"
+
+
+def test_a_run_is_resumed_from_any_folder(
+    source: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt()
+    output = OUT.absolute()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume_run(output, "night", watch=watch()).manifest.rows_predicted == 20
+
+
+def test_a_run_over_its_budget_is_resumed_with_a_larger_one(source: pa.Table) -> None:
+    spend = source["spend"].to_pylist()
+    spend[1] = None
+    broken = source.set_column(1, "spend", pa.array(spend, pa.float64()))
+    pq.write_table(broken, "in.parquet")
+    strict = BatchSettings(workers=1, batch_rows=4, partition_rows=8, max_quarantined_rows=0)
+    with pytest.raises(BudgetExceeded, match=r"^night: expected at most 0 rows set aside"):
+        run_batch(request(run_id="night"), settings=strict, watch=watch())
+    with pytest.raises(BudgetExceeded, match=r"^night: expected at most 0 rows set aside"):
+        resume_run(OUT, "night", settings=strict, watch=watch())
+    manifest = resume_run(OUT, "night", settings=SMALL, watch=watch()).manifest
+    assert (manifest.rows_predicted, manifest.rows_quarantined) == (19, 1)
+
+
+def test_resuming_a_committed_run_needs_neither_model_nor_input(source: pa.Table) -> None:
+    done = run_batch(request(run_id="night"), watch=watch())
+    shutil.rmtree("registry")
+    Path("in.parquet").unlink()
+    again = resume_run(OUT, "night", watch=watch())
+    assert (again.state, again.folder) == (RunState.ALREADY_COMMITTED, OUT / "night")
+    assert (again.manifest, again.rows_resumed, again.elapsed_s) == (done.manifest, 20, 0.0)
+
+
+def test_an_interrupted_run_needs_its_input_as_it_was(source: pa.Table) -> None:
+    interrupt()
+    pq.write_table(source.slice(1), "in.parquet")
+    with pytest.raises(InvalidInput, match=r"^--run-id night: expected the same run as when it st"):
+        resume_run(OUT, "night", watch=watch())
+    Path("in.parquet").unlink()
+    with pytest.raises(InvalidInput, match=r"in\.parquet: expected a Parquet, CSV or Arrow IPC f"):
+        resume_run(OUT, "night", watch=watch())
+    assert run_status(OUT, "night").phase is Phase.INTERRUPTED
+
+
+def test_an_interrupted_run_needs_its_model(source: pa.Table) -> None:
+    interrupt()
+    shutil.rmtree("registry")
+    with pytest.raises(UnknownModel, match="work/registry: expected a model among: none, got 'of"):
+        resume_run(OUT, "night", watch=watch())
+
+
+def test_a_run_at_work_is_left_to_its_process(source: pa.Table) -> None:
+    interrupt()
+    with (
+        hold_lease(staging_folder(OUT, "night"), "night"),
+        pytest.raises(LeaseHeld, match=r"^night: expected no other process on this run"),
+    ):
+        resume_run(OUT, "night", watch=watch())
+    assert resume_run(OUT, "night", watch=watch()).state is RunState.COMMITTED
+
+
+@pytest.mark.parametrize("run_id", ["nope", "../night", ""])
+def test_a_run_that_does_not_exist_is_not_resumed(source: pa.Table, run_id: str) -> None:
+    interrupt()
+    with pytest.raises(InvalidInput, match=r"expected a run nope, got these: night|^run id: expec"):
+        resume_run(OUT, run_id, watch=watch())

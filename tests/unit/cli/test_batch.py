@@ -1,0 +1,356 @@
+"""`twofold batch run`, `list`, `status`, `resume`: results, exit codes, and what is shown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from twofold.app.batch import RunRequest, Watch, run_batch
+from twofold.batch.lease import hold_lease
+from twofold.batch.settings import BatchSettings
+from twofold.batch.stage import staging_folder
+from twofold.batch.watch import Progress
+from twofold.cli.batch import _Rate, progress_bar
+
+OUT = ("--output", "out")
+RUN = ("batch", "run", "price", "rows.parquet", *OUT, "--run-id", "night")
+BROKEN = ("batch", "run", "price", "broken.parquet", *OUT, "--run-id", "night")
+SUMMARY = {
+    "run_id",
+    "state",
+    "folder",
+    "model",
+    "started_at",
+    "rows_done",
+    "rows_total",
+    "rows_quarantined",
+    "manifest",
+}
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+def interrupt(run_id: str = "night", source: str = "rows.parquet") -> None:
+    """Leave a run behind that has finished 8 of its 20 rows."""
+
+    def stop(progress: Progress) -> None:
+        if progress.rows_done >= 8:
+            raise Crash
+
+    request = RunRequest(
+        model="price",
+        input=source,
+        output=Path("out"),
+        registry=Path("registry"),
+        key="id",
+        run_id=run_id,
+    )
+    settings = BatchSettings(workers=1, batch_rows=4, partition_rows=8)
+    with pytest.raises(Crash):
+        run_batch(request, settings=settings, watch=Watch(progress=stop))
+
+
+@contextlib.contextmanager
+def at_work(run_id: str = "night") -> Iterator[None]:
+    """Be the process that works on a run."""
+    with hold_lease(staging_folder(Path("out"), run_id), run_id):
+        yield
+
+
+@pytest.fixture
+def broken(cli: Any, table: Callable[[int], pa.Table]) -> None:
+    """Twenty rows in `broken.parquet`, of which two don't fit."""
+    numbers = [None, None, *[1.0] * 18]
+    pq.write_table(table(20).set_column(1, "x", pa.array(numbers)), "broken.parquet")
+
+
+def test_a_run_gives_its_folder_as_the_result_and_says_how_it_went(cli: Any) -> None:
+    result = cli(*RUN, "--key", "id")
+    assert result.stdout == "out/night\n"
+    assert result.stderr.startswith("committed: 20 of 20 rows predicted, 0 quarantined, in ")
+    parts = [pq.read_table(path) for path in Path("out/night").glob("part-*.parquet")]
+    assert pa.concat_tables(parts)["prediction"].to_pylist() == [float(n) for n in range(20)]
+
+
+def test_with_json_the_result_is_the_manifest_and_how_it_came_about(cli: Any) -> None:
+    done = cli.json(*RUN, "--key", "id", "--keep", "s", "--keep", "x")
+    assert done.keys() == {"state", "folder", "elapsed_s", "rows_resumed", "manifest"}
+    assert (done["state"], done["folder"], done["rows_resumed"]) == ("committed", "out/night", 0)
+    manifest = done["manifest"]
+    assert (manifest["key"], manifest["keep"]) == ("id", ["s", "x"])
+    assert manifest["model"]["version"] == "1"
+    assert manifest["rows_in"] == manifest["rows_predicted"] + manifest["rows_quarantined"] == 20
+
+
+def test_the_same_run_again_is_found_and_not_repeated(cli: Any) -> None:
+    first = cli.json(*RUN)
+    again = cli.json(*RUN)
+    assert (again["state"], again["rows_resumed"]) == ("already committed", 20)
+    assert again["manifest"] == first["manifest"]
+    said = cli.said(*RUN)
+    assert said.startswith("already committed: 20 of 20 rows predicted, 20 of them by earlier")
+
+
+def test_a_run_without_a_name_gets_one_from_the_time(cli: Any) -> None:
+    folder = Path(cli(*RUN[:-2]).stdout.strip())
+    assert folder.parent == Path("out")
+    assert datetime.strptime(folder.name, "%Y%m%dT%H%M%S%z").tzinfo is not None
+
+
+def test_the_flags_of_the_settings_shape_the_run(cli: Any) -> None:
+    flags = ["--partition-rows", "8", "--batch-rows", "3", "--workers", "2"]
+    manifest = cli.json(*RUN, *flags)["manifest"]
+    assert [file["rows"] for file in manifest["files"]] == [8, 8, 4]
+
+
+def test_settings_come_from_file_variable_and_flag_in_this_order(cli: Any) -> None:
+    Path("twofold.toml").write_text("[batch]\npartition_rows = 10\n", encoding="utf-8")
+
+    def rows(run_id: str, *flags: str, **environment: str) -> list[int]:
+        done = cli.json(*RUN[:-1], run_id, *flags, **environment)
+        return [file["rows"] for file in done["manifest"]["files"]]
+
+    variable = {"TWOFOLD_BATCH_PARTITION_ROWS": "15"}
+    assert rows("a") == [10, 10]
+    assert rows("b", **variable) == [15, 5]
+    assert rows("c", "--partition-rows", "19", **variable) == [19, 1]
+
+
+def test_a_run_over_its_budget_exits_with_3_and_names_the_reasons(cli: Any, broken: None) -> None:
+    error = cli.json(*BROKEN, "--max-quarantined-rows", "1", code=3)
+    assert (error["code"], error["exit_code"]) == ("BudgetExceeded", 3)
+    assert error["error"].startswith("night: expected at most 1 rows set aside")
+    assert "See out/.twofold/night/quarantine.parquet for the reasons" in error["error"]
+    assert "Nothing was committed." in cli.said(*BROKEN, "--max-quarantined-ratio", "0.05", code=3)
+    assert not Path("out/night").exists()
+    assert cli.said("batch", "resume", "night", *OUT).startswith(
+        "committed: 18 of 20 rows predicted, 2 quarantined, in "
+    )
+
+
+def test_a_run_that_another_process_works_on_exits_with_5(cli: Any) -> None:
+    interrupt()
+    again = (*RUN, "--key", "id", "--partition-rows", "8")
+    with at_work():
+        for command in (again, ("batch", "resume", "night", *OUT)):
+            error = cli.json(*command, code=5)
+            assert (error["code"], error["exit_code"]) == ("LeaseHeld", 5)
+            assert error["error"].startswith("night: expected no other process on this run")
+    assert cli.json(*again)["rows_resumed"] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["nope", "rows.parquet"], "UnknownModel", "expected a model among: price, got 'nope'"),
+        (["price", "no.csv"], "InvalidInput", "no.csv: expected a Parquet, CSV or Arrow IPC file"),
+        (["price", "cli_rules.py"], "InvalidInput", "expected a file name that ends in .parquet"),
+        (["price", "rows.parquet", "--key", "no"], "InvalidInput", "--key no: expected a column"),
+        (["price", "rows.parquet", "--keep", "no"], "InvalidInput", "--keep no: expected a colu"),
+        (["price", "rows.parquet", "--run-id", "../up"], "InvalidInput", "--run-id: expected 1 to"),
+        (["price", "rows.parquet", "--run-id", "a b"], "InvalidInput", "--run-id: expected 1 to"),
+        (["price", "rows.parquet", "--registry", "no"], "UnknownModel", "registry no: expected a"),
+    ],
+)
+def test_a_run_that_cannot_start_says_why_and_leaves_nothing(
+    cli: Any, arguments: list[str], kind: str, words: str
+) -> None:
+    error = cli.json("batch", "run", *arguments, *OUT, code=1)
+    assert (error["code"], error["exit_code"]) == (kind, 1)
+    assert words in error["error"]
+    assert not Path("out").exists()
+
+
+def test_an_output_that_cannot_be_written_to_is_an_error(cli: Any) -> None:
+    error = cli.json("batch", "run", "price", "rows.parquet", "--output", "rows.parquet/x", code=1)
+    assert error["code"] == "ConfigError"
+    assert error["error"].startswith("rows.parquet/x: expected a folder that can be written to")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workers", "-1"], ["--workers: expected 0 to 1024, got -1."]),
+        (["--batch-rows", "1.5"], ["--batch-rows: expected a whole number, got '1.5'."]),
+        (["--max-quarantined-ratio", "nan"], ["--max-quarantined-ratio: expected a number, got "]),
+        (
+            ["--workers", "x", "--batch-rows", "0"],
+            ["--workers: expected a whole number, got 'x'.", "--batch-rows: expected 1 to 1048576"],
+        ),
+        (["--key"], ["Option '--key' requires an argument."]),
+        (["--nonsense"], ["No such option '--nonsense'."]),
+        (["--output", "rows.parquet"], ["'--output': Directory 'rows.parquet' is a file."]),
+    ],
+)
+def test_wrong_flags_are_wrong_usage_all_at_once(
+    cli: Any, flags: list[str], words: list[str]
+) -> None:
+    said = cli.said(*RUN, *flags, code=2)
+    assert [part for part in words if part not in said] == []
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["run", *OUT], "argument 'MODEL'"),
+        (["run", "price", *OUT], "argument 'INPUT'"),
+        (["run", "price", "rows.parquet"], "option '--output'"),
+        (["list"], "option '--output'"),
+        (["status", *OUT], "argument 'RUN_ID'"),
+        (["status", "night"], "option '--output'"),
+        (["resume", *OUT], "argument 'RUN_ID'"),
+        (["resume", "night"], "option '--output'"),
+    ],
+)
+def test_what_is_missing_is_named(cli: Any, arguments: list[str], missing: str) -> None:
+    assert f"Error: Missing {missing}." in cli.said("batch", *arguments, code=2)
+
+
+def test_runs_are_listed_in_the_order_they_began_with_their_state(cli: Any) -> None:
+    interrupt("first")
+    interrupt("second")
+    cli(*RUN[:-1], "a-third")
+    with at_work("second"):
+        rows = [line.split() for line in cli("batch", "list", *OUT).stdout.splitlines()]
+        listed = cli.json("batch", "list", *OUT)
+    assert rows[0] == ["run", "state", "model", "started", "rows", "quarantined"]
+    # The date and the time are two words.
+    assert [(row[0], row[1], row[2], row[5], row[6]) for row in rows[1:]] == [
+        ("first", "interrupted", "price@1", "8", "0"),
+        ("second", "running", "price@1", "8", "0"),
+        ("a-third", "committed", "price@1", "20", "0"),
+    ]
+    assert [run.keys() for run in listed] == [SUMMARY] * 3
+    assert [(run["run_id"], run["state"]) for run in listed] == [
+        ("first", "interrupted"),
+        ("second", "running"),
+        ("a-third", "committed"),
+    ]
+    assert [run["manifest"] is None for run in listed] == [True, True, False]
+
+
+@pytest.mark.parametrize("folder", ["no-such-folder", "registry"])
+def test_a_folder_without_runs_has_none(cli: Any, folder: str) -> None:
+    result = cli("batch", "list", "--output", folder)
+    assert (result.stdout, result.stderr) == ("", f"no runs in {folder}\n")
+    assert cli.json("batch", "list", "--output", folder) == []
+
+
+def test_the_status_of_an_interrupted_run_says_how_far_it_is(cli: Any) -> None:
+    interrupt()
+    assert cli("batch", "status", "night", *OUT).stdout.splitlines() == [
+        "night  interrupted  price@1",
+        "rows 8 of 20, quarantined 0",
+        "in out/.twofold/night",
+    ]
+    found = cli.json("batch", "status", "night", *OUT)
+    assert found.keys() == SUMMARY
+    assert (found["rows_done"], found["rows_total"], found["manifest"]) == (8, 20, None)
+
+
+def test_the_status_of_a_run_whose_length_is_not_known_leaves_it_out(cli: Any) -> None:
+    lines = ["id,x,s", *(f"{number},{number}.5,a" for number in range(20))]
+    Path("rows.csv").write_text("\n".join(lines), encoding="utf-8")
+    interrupt(source="rows.csv")
+    shown = cli("batch", "status", "night", *OUT).stdout
+    assert shown.splitlines()[1] == "rows 8, quarantined 0"
+    assert cli.json("batch", "status", "night", *OUT)["rows_total"] is None
+
+
+def test_the_status_of_a_committed_run_has_its_manifest(cli: Any, broken: None) -> None:
+    manifest = cli.json(*BROKEN)["manifest"]
+    found = cli.json("batch", "status", "night", *OUT)
+    assert (found["state"], found["folder"]) == ("committed", "out/night")
+    assert (found["rows_done"], found["rows_quarantined"]) == (20, 2)
+    assert found["manifest"] == manifest
+    assert found["started_at"] == manifest["started_at"]
+    assert cli("batch", "status", "night", *OUT).stdout.splitlines() == [
+        "night  committed  price@1",
+        "rows 20 of 20, quarantined 2",
+        "in out/night",
+    ]
+
+
+@pytest.mark.parametrize("command", ["status", "resume"])
+def test_a_run_that_does_not_exist_is_answered_with_those_that_do(cli: Any, command: str) -> None:
+    error = cli.json("batch", command, "nope", *OUT, code=1)
+    assert error["error"] == "out: expected a run nope, got these: none. Name one of them."
+    cli(*RUN)
+    error = cli.json("batch", command, "nope", *OUT, code=1)
+    assert error == {
+        "error": "out: expected a run nope, got these: night. Name one of them.",
+        "code": "InvalidInput",
+        "exit_code": 1,
+    }
+    assert "run id: expected 1 to 64" in cli.said("batch", command, "../night", *OUT, code=1)
+
+
+def test_an_interrupted_run_is_resumed_and_says_what_was_there(cli: Any) -> None:
+    interrupt()
+    result = cli("batch", "resume", "night", *OUT)
+    assert result.stdout == "out/night\n"
+    said = " ".join(result.stderr.split())
+    assert said.startswith(
+        "committed: 20 of 20 rows predicted, 8 of them by earlier attempts, 0 quarantined, in "
+    )
+    again = cli.json("batch", "resume", "night", *OUT)
+    assert (again["state"], again["rows_resumed"]) == ("already committed", 20)
+
+
+def test_resuming_refuses_wrong_settings(cli: Any) -> None:
+    interrupt()
+    said = cli.said("batch", "resume", "night", *OUT, "--workers", "x", code=2)
+    assert "--workers: expected a whole number, got 'x'." in said
+
+
+def test_another_run_of_that_name_is_refused_with_what_differs(cli: Any) -> None:
+    cli(*RUN, "--key", "id")
+    error = cli.json(*RUN, "--key", "s", "--keep", "x", code=1)
+    assert error["error"].startswith(
+        "--run-id night: expected the same run as when it started, got another key column s "
+        "(was id); another kept columns x (was none)."
+    )
+
+
+def test_off_a_terminal_no_progress_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("predicting") as show:
+        for done in (0, 5, 10):
+            show(
+                Progress(
+                    rows_done=done,
+                    rows_total=None if done < 5 else 10,
+                    rows_quarantined=0,
+                    rows_per_s=1.0,
+                    elapsed_s=1.0,
+                )
+            )
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "12,345 rows  0 rows/s"),
+        ({"rows_per_s": 1234.5, "rows_quarantined": 0}, "12,345 rows  1,234 rows/s"),
+        (
+            {"rows_per_s": 10.0, "rows_quarantined": 1_000},
+            "12,345 rows  10 rows/s  1,000 quarantined",
+        ),
+    ],
+)
+def test_the_bar_shows_rows_their_rate_and_what_was_set_aside(
+    fields: dict[str, float], text: str
+) -> None:
+    task: Any = SimpleNamespace(completed=12_345.0, fields=fields)
+    assert _Rate().render(task).plain == text

@@ -1,0 +1,188 @@
+"""Real worker processes: replaced when they die, drained at the end, killed if need be."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "supervised.py"
+UP = r"worker (\d) up (\d+)"
+
+Start = Callable[..., "Supervised"]
+
+
+class Supervised:
+    """The program under test, and the lines it and its workers wrote."""
+
+    def __init__(self, folder: Path, work: str, *, workers: int = 1, max_per_min: int = 60) -> None:
+        # A session of its own: signals to its group reach no one else.
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), work, str(folder), str(workers), str(max_per_min)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+
+    def _lines(self) -> Iterator[str]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            yield self.lines[-1]
+
+    def until(self, *patterns: str) -> list[re.Match[str]]:
+        """Read on until each of these was seen, in whatever order; give the lines so found."""
+        missing = list(patterns)
+        found: list[re.Match[str]] = []
+        for line in self._lines():
+            match = next((m for p in missing if (m := re.fullmatch(p, line))), None)
+            if match:
+                found.append(match)
+                missing.remove(match.re.pattern)
+            if not missing:
+                return found
+        raise AssertionError(f"expected {missing}, got the end of {self.lines}")
+
+    def up(self, count: int, *patterns: str) -> list[tuple[str, int]]:
+        """Read on until so many workers are up; give the index and the process id of each."""
+        found = self.until(*[UP] * count, *patterns)
+        return [(match[1], int(match[2])) for match in found if match.re.pattern == UP]
+
+    def ends(self, *signals: signal.Signals) -> list[str]:
+        """Send signals to the supervisor alone; give what is written from now on."""
+        begin = len(self.lines)
+        for kind in signals:
+            self.process.send_signal(kind)
+        list(self._lines())
+        assert self.process.wait(30) == 0
+        return self.lines[begin:]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Supervised] = []
+
+    def begin(work: str, **options: int) -> Supervised:
+        started.append(Supervised(tmp_path, work, **options))
+        return started[-1]
+
+    yield begin
+    for item in started:
+        item.process.kill()  # Its workers see that it is gone, and end.
+        item.process.communicate()
+
+
+def test_ready_is_announced_once_when_the_last_worker_is(start: Start) -> None:
+    program = start("late", workers=2)
+    program.until("ready")
+    assert "worker 1 late" in program.lines
+    assert "ready" not in program.ends(signal.SIGTERM)
+
+
+def test_first_signal_drains_every_worker_and_waits_for_it(start: Start) -> None:
+    program = start("polite", workers=2)
+    program.up(2, "ready")
+    lines = program.ends(signal.SIGTERM)
+    assert lines[0] == "stopping"
+    assert sorted(lines[1:-1]) == [
+        "worker 0 done",
+        "worker 0 told",
+        "worker 1 done",
+        "worker 1 told",
+    ]
+    assert lines[-1] == "signals restored"
+
+
+def test_ctrl_c_reaches_the_workers_only_through_the_supervisor(start: Start) -> None:
+    program = start("polite")
+    program.up(1, "ready")
+    os.killpg(program.process.pid, signal.SIGINT)  # as a terminal does, to all of its group
+    assert program.ends() == ["stopping", "worker 0 told", "worker 0 done", "signals restored"]
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_kills_workers_that_stay(start: Start, second: signal.Signals) -> None:
+    program = start("stubborn", workers=2)
+    program.up(2, "ready")
+    program.process.send_signal(signal.SIGTERM)
+    program.until("worker 0 told", "worker 1 told")
+    assert program.ends(second) == ["signals restored"]
+
+
+def test_killed_worker_is_replaced_and_ready_is_not_announced_again(start: Start) -> None:
+    program = start("polite", workers=2)
+    (index, process), other = program.up(2, "ready")
+    os.kill(process, signal.SIGKILL)
+    lost = f"worker {index}: an end by SIGKILL; starting another"
+    [(replaced, replacement)] = program.up(1, lost, "restarted")
+    assert replaced == index
+    assert replacement not in {process, other[1]}
+    assert sorted(program.ends(signal.SIGTERM)) == [
+        "signals restored",
+        "stopping",
+        "worker 0 done",
+        "worker 0 told",
+        "worker 1 done",
+        "worker 1 told",
+    ]
+    assert program.lines.count("ready") == 1
+
+
+def test_worker_that_ends_by_itself_once_ready_is_replaced(start: Start) -> None:
+    program = start("brief")
+    program.up(2, "worker 0: an end with exit code 0; starting another")
+    assert program.ends(signal.SIGTERM)[-2:] == ["worker 0 done", "signals restored"]
+
+
+def test_replacement_that_fails_is_replaced_while_another_worker_is_ready(start: Start) -> None:
+    program = start("unlucky", workers=2)
+    os.kill(dict(program.up(2, "ready"))["0"], signal.SIGKILL)
+    lost = [f"worker 0: {how}; starting another" for how in ("an end by SIGKILL", "no luck")]
+    [(replaced, _)] = program.up(1, *lost, "restarted", "restarted")
+    assert replaced == "0"
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"
+
+
+def test_restarts_beyond_the_rate_wait_and_a_signal_is_heard_meanwhile(start: Start) -> None:
+    program = start("polite", max_per_min=1)
+    for restarts in (0, 1):
+        [(_, process)] = program.up(1, *["restarted"] * restarts)
+        os.kill(process, signal.SIGKILL)
+        program.until("worker 0: an end by SIGKILL; starting another")
+    assert program.ends(signal.SIGTERM) == ["stopping", "signals restored"]
+
+
+def test_failed_start_is_an_error_with_the_words_of_the_worker(start: Start) -> None:
+    program = start("unable", workers=2)
+    assert program.ends() == [
+        "stopping",
+        "failed: churn@3: expected 3 files, got 2. Pack it again.",
+        "signals restored",
+    ]
+
+
+def test_worker_that_ends_at_the_start_without_a_word_is_an_error_too(start: Start) -> None:
+    program = start("silent")
+    assert program.ends() == [
+        "stopping",
+        (
+            "failed: worker: expected to get ready, got an end with exit code 3. "
+            "See what it wrote to stderr."
+        ),
+        "signals restored",
+    ]
+
+
+def test_workers_see_that_their_supervisor_is_gone(start: Start) -> None:
+    program = start("polite", workers=2)
+    program.up(2, "ready")
+    program.process.kill()
+    program.until("worker 0 alone", "worker 1 alone")
