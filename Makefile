@@ -12,7 +12,7 @@ DEMO := $(VENV)/.demo-ready
 DEV := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check bench docs clean requirements
+.PHONY: help setup demo test lint types check bench fuzz docs clean requirements
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1@/p' Makefile | awk -F@ '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -58,6 +58,19 @@ check: lint types test ## All checks; what the continuous integration runs
 
 bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
+FUZZ_S ?= 30
+KERNEL := $(addprefix src/kernel/,forest.c inputs.c link.c)
+SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
+	-fsanitize=address,undefined -fno-sanitize-recover=all
+
+build/fuzz_forest: tests/fuzz/fuzz_forest.c $(KERNEL) $(wildcard src/kernel/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZED) -Isrc/kernel -o $@ $< $(KERNEL) -lm
+
+fuzz: build/fuzz_forest ## Fuzz the kernel under sanitizers; FUZZ_S=300 for five minutes
+	build/fuzz_forest $(FUZZ_S) $(FUZZ_SEED)
 
 docs: $(DEV) ## Write docs/reference anew from the code
 	$(BIN)/python -m twofold.cli.reference docs/reference

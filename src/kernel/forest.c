@@ -41,7 +41,7 @@ static const char *check_columns(const struct forest *forest) {
 static const char *check_tree(const struct forest *forest, struct tree *tree, uint32_t *depths) {
     const struct node *nodes = forest->nodes + tree->root;
     const uint32_t count = tree->n_nodes;
-    if (!count) return "a tree has no nodes";
+    if (!count || (uint64_t)tree->root + count > forest->n_nodes) return "a tree has no nodes";
     for (uint32_t i = 0; i < count; i++) depths[i] = UINT32_MAX;
     depths[0] = 0;
     tree->depth = 0;
@@ -89,19 +89,18 @@ static void number_leaves(const struct node *nodes, uint32_t count, uint32_t *fi
 
 /* The narrow column that holds a code, made if there is none yet. */
 static int narrow_of(struct forest *forest, uint32_t *made, uint32_t column, uint32_t code) {
-    const uint32_t part = code / MAX_NARROW_CODE;
-    for (uint32_t i = made[column]; i != UINT32_MAX && i < forest->n_narrow; i++)
-        if (forest->narrows[i].column == column && forest->narrows[i].low == part * MAX_NARROW_CODE)
-            return (int)i;
+    const uint32_t low = code / MAX_NARROW_CODE * MAX_NARROW_CODE;
+    for (uint32_t i = made[column]; i != UINT32_MAX; i = forest->narrows[i].next)
+        if (forest->narrows[i].low == low) return (int)i;
     if (forest->n_narrow % 64 == 0) {
-        const size_t size = (forest->n_narrow + 64) * sizeof(struct narrow);
+        const size_t size = ((size_t)forest->n_narrow + 64) * sizeof(struct narrow);
         struct narrow *more = realloc(forest->narrows, size);
         if (!more) return -1;
         forest->narrows = more;
     }
     const uint32_t index = forest->n_narrow++;
-    forest->narrows[index] = (struct narrow){column, part * MAX_NARROW_CODE};
-    if (made[column] == UINT32_MAX) made[column] = index;
+    forest->narrows[index] = (struct narrow){column, low, made[column]};
+    made[column] = index;
     return (int)index;
 }
 
@@ -168,10 +167,22 @@ static const char *derive(struct forest *forest) {
     return wrong;
 }
 
+/* Sums of different NaN would differ from path to path. */
+static int holds_nan(const double *numbers, size_t count) {
+    int found = 0;
+    for (size_t i = 0; i < count; i++) found |= isnan(numbers[i]);
+    return found;
+}
+
 const char *forest_prepare(struct forest *forest) {
     if (forest->link < 0 || forest->link >= LINKS) return "the link is unknown";
-    if (forest->dimensions != 1 && forest->dimensions != forest->n_outputs)
+    if (!forest->dimensions ||
+        (forest->dimensions != 1 && forest->dimensions != forest->n_outputs))
         return "values have a wrong number of dimensions";
+    if (holds_nan(forest->values, (size_t)forest->n_nodes * forest->dimensions) ||
+        holds_nan(forest->bases, forest->n_outputs) || isnan(forest->scale) ||
+        isnan(forest->divisor))
+        return "a value is NaN";
     for (uint32_t i = 0; i < forest->n_inputs; i++)
         if (forest->input_kinds[i] >= INPUT_KINDS) return "an input's kind is unknown";
     const char *wrong = check_columns(forest);
@@ -282,7 +293,7 @@ void forest_predict_one(const struct forest *forest, const double *numbers,
     float singles[16];
     const int narrow_sums = forest->single && forest->n_outputs <= 16;
     for (uint32_t d = 0; d < forest->n_outputs; d++) {
-        out[d] = forest->bases[d];
+        out[d] = forest->single ? (double)(float)forest->bases[d] : forest->bases[d];
         if (narrow_sums) singles[d] = (float)forest->bases[d];
     }
     for (uint32_t t = 0; t < forest->n_trees; t += IN_FLIGHT) {
@@ -398,13 +409,16 @@ static int is_supported(const char *name) {
     __builtin_cpu_init();
     if (!strcmp(name, "avx512"))
         return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt");
+    if (!strcmp(name, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+               __builtin_cpu_supports("lzcnt");
 #endif
     return !strcmp(name, "plain");
 }
 
-static const struct variant *chosen;
+static const struct variant *_Atomic chosen; /* forest_use may come while others predict */
 
 int forest_use(const char *instructions) {
     for (size_t i = 0; i < N_VARIANTS; i++)
@@ -418,16 +432,17 @@ int forest_use(const char *instructions) {
 const char *forest_instructions(void) {
     for (size_t i = 0; !chosen && i < N_VARIANTS; i++)
         if (is_supported(VARIANTS[i].name)) chosen = &VARIANTS[i];
-    return chosen->name;
+    return ((const struct variant *)chosen)->name;
 }
 
 void forest_predict(const struct forest *forest, const struct input_rows *inputs, int64_t rows,
                     double *out, int64_t out_stride, void *memory) {
     struct scratch scratch;
     lay_out(forest, (char *)aligned((size_t)memory), &scratch);
+    predict_block *const predict = ((const struct variant *)chosen)->predict;
     for (int64_t first = 0; first < rows; first += BLOCK_ROWS) {
         const int count = rows - first < BLOCK_ROWS ? (int)(rows - first) : BLOCK_ROWS;
-        chosen->predict(forest, inputs, first, count, &scratch);
+        predict(forest, inputs, first, count, &scratch);
         for (uint32_t d = 0; d < forest->n_outputs; d++) {
             double *to = out + (int64_t)d * out_stride + first;
             if (forest->single)

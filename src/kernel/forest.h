@@ -73,6 +73,7 @@ struct tree {
 struct narrow {
     uint32_t column;
     uint32_t low;
+    uint32_t next; /* another part of the same column, or UINT32_MAX */
 };
 
 enum link {

@@ -27,7 +27,7 @@ void read_numbers(enum input_kind kind, const struct input_rows *rows, int64_t f
     }
     default: {
         const uint8_t *bits = (const uint8_t *)rows->values;
-        for (int row = 0; row < count; row++) out[row] = bit_at(bits, start + row);
+        for (int row = 0; row < count; row++) out[row] = bit_at(bits, start + row * stride);
         break;
     }
     }

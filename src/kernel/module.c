@@ -15,6 +15,7 @@
 /* What the two kinds of models have in common: how rows come in. */
 typedef struct {
     PyObject_HEAD
+    int is_begun; /* a model is made once, whatever its arguments do meanwhile */
     int is_linear;
     struct forest forest;
     struct linear linear;
@@ -133,15 +134,17 @@ static const char *take_all(Model *self, Py_buffer *parts) {
     return wrong ? wrong : take_rest(self, &parts[9], &parts[10]);
 }
 
+static int begin(Model *self) {
+    if (self->is_begun) PyErr_SetString(PyExc_TypeError, "a model is made once");
+    return self->is_begun++ == 0;
+}
+
 static int forest_init(Model *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"input_kinds", "columns", "edges",     "codes",      "nodes",
                             "values",      "roots",   "outputs",   "bases",      "fields",
                             "positions",   "categories", "n_fields", "dimensions", "single",
                             "link",        "scale",   "divisor",   NULL};
-    if (self->forest.nodes) {
-        PyErr_SetString(PyExc_TypeError, "a forest is made once");
-        return -1;
-    }
+    if (!begin(self)) return -1;
     Py_buffer parts[11];
     memset(parts, 0, sizeof parts);
     PyObject *categories;
@@ -189,10 +192,7 @@ static int linear_init(Model *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"input_kinds", "terms",  "steps",     "edges",      "weights",
                             "bases",       "fields", "positions", "categories", "n_fields",
                             "link",        "scale",  NULL};
-    if (self->linear.terms) {
-        PyErr_SetString(PyExc_TypeError, "a model is made once");
-        return -1;
-    }
+    if (!begin(self)) return -1;
     Py_buffer parts[8];
     memset(parts, 0, sizeof parts);
     PyObject *categories;
@@ -234,13 +234,13 @@ static int is_made(const Model *self) {
 
 /* ---- many rows --------------------------------------------------------------------------- */
 
-static size_t bytes_needed(enum input_kind kind, uint64_t values) {
-    switch (kind) {
-    case INPUT_BOOL: return (size_t)((values + 7) / 8);
-    case INPUT_F32:
-    case INPUT_TEXT: return (size_t)values * 4;
-    default: return (size_t)values * 8;
-    }
+/* Whether a buffer has so many values, and stands where the processor may read them. */
+static int has_values(enum input_kind kind, const Py_buffer *buffer, uint64_t values) {
+    const uint64_t bytes = (uint64_t)buffer->len;
+    if (!values) return 1;
+    if (kind == INPUT_BOOL) return bytes >= (values - 1) / 8 + 1;
+    const uint64_t item = kind == INPUT_F32 || kind == INPUT_TEXT ? 4 : 8;
+    return bytes / item >= values && (uintptr_t)buffer->buf % item == 0;
 }
 
 /* Take one input's buffers and check that all its rows lie within them. */
@@ -259,12 +259,12 @@ static int take_rows(enum input_kind kind, PyObject *item, int64_t rows, struct 
     /* rows < 2^31 and stride < 2^31: neither the product nor the sum overflows. */
     const uint64_t last = rows ? (uint64_t)offset + (uint64_t)(rows - 1) * (uint64_t)stride + 1 : 0;
     const uint64_t bits = rows ? (uint64_t)offset / (uint64_t)stride + (uint64_t)rows : 0;
-    if ((size_t)held[0].len < bytes_needed(kind, last) ||
-        (held[1].obj && (size_t)held[1].len < (size_t)((bits + 7) / 8))) {
-        PyErr_SetString(PyExc_ValueError, "an input has fewer values than rows");
+    if (!has_values(kind, &held[0], last) ||
+        (held[1].obj && !has_values(INPUT_BOOL, &held[1], bits))) {
+        PyErr_SetString(PyExc_ValueError, "an input has fewer values than rows, or unaligned ones");
         return -1;
     }
-    if (kind == INPUT_TEXT && (!held[2].obj || stride != 1)) {
+    if (kind == INPUT_TEXT && (!held[2].obj || stride != 1 || (uintptr_t)held[2].buf % 4)) {
         PyErr_SetString(PyExc_ValueError, "a text input needs a mapping");
         return -1;
     }
@@ -354,7 +354,14 @@ static int category_of(PyObject *value, PyObject *categories, int32_t *category)
     }
     PyObject *found = PyDict_GetItemWithError(categories, value);
     if (!found && PyErr_Occurred()) return -1;
-    *category = found ? (int32_t)PyLong_AsLong(found) : CATEGORY_UNKNOWN;
+    *category = CATEGORY_UNKNOWN;
+    if (!found) return 0;
+    const long number = PyLong_CheckExact(found) ? PyLong_AsLong(found) : -1;
+    if (number < 0 || number > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a category isn't a number");
+        return -1;
+    }
+    *category = (int32_t)number;
     return 0;
 }
 
@@ -387,12 +394,17 @@ static PyObject *predict_one(Model *self, PyObject *values) {
         PyErr_SetString(PyExc_TypeError, "expected a list of one value per field");
         return NULL;
     }
-    if (take_row(self, values)) return NULL;
+    /* Before the row is read: making a tuple may collect garbage, and so let others predict. */
+    PyObject *found = self->n_outputs == 1 ? NULL : PyTuple_New(self->n_outputs);
+    if (self->n_outputs != 1 && !found) return NULL;
+    if (take_row(self, values)) {
+        Py_XDECREF(found);
+        return NULL;
+    }
     if (self->is_linear)
         linear_predict_one(&self->linear, self->numbers, self->indices, self->out);
     else forest_predict_one(&self->forest, self->numbers, self->indices, self->codes, self->out);
     if (self->n_outputs == 1) return PyFloat_FromDouble(self->out[0]);
-    PyObject *found = PyTuple_New(self->n_outputs);
     for (uint32_t i = 0; found && i < self->n_outputs; i++) {
         PyObject *number = PyFloat_FromDouble(self->out[i]);
         if (!number) Py_CLEAR(found);

@@ -4,7 +4,14 @@
 #include <string.h>
 
 /* A field's type, in the order that twofold.model gives them. */
-enum field_kind { FIELD_BOOL = 0, FIELD_INT64, FIELD_FLOAT32, FIELD_FLOAT64, FIELD_STRING, FIELD_KINDS };
+enum field_kind {
+    FIELD_BOOL = 0,
+    FIELD_INT64,
+    FIELD_FLOAT32,
+    FIELD_FLOAT64,
+    FIELD_STRING,
+    FIELD_KINDS
+};
 
 #define NULLABLE 0x80
 #define KIND 0x7f
@@ -12,6 +19,7 @@ enum field_kind { FIELD_BOOL = 0, FIELD_INT64, FIELD_FLOAT32, FIELD_FLOAT64, FIE
 
 typedef struct {
     PyObject_HEAD
+    int is_begun;     /* a reader is made once, whatever its arguments do meanwhile */
     PyObject *names;  /* tuple of str */
     PyObject *fields; /* bytes: kind, and NULLABLE */
     PyObject *known;  /* tuple: a frozenset of the texts admitted, or None for any */
@@ -20,6 +28,10 @@ typedef struct {
 static int reader_init(Reader *self, PyObject *args, PyObject *kwargs) {
     static char *keywords[] = {"names", "fields", "known", NULL};
     PyObject *names, *fields, *known;
+    if (self->is_begun++) {
+        PyErr_SetString(PyExc_TypeError, "a reader is made once");
+        return -1;
+    }
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!O!", keywords, &PyTuple_Type, &names,
                                      &PyBytes_Type, &fields, &PyTuple_Type, &known))
         return -1;

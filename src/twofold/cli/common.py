@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, NoReturn, TypeVar
+from contextvars import ContextVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import click
 import msgspec
@@ -36,8 +37,25 @@ PIPED_WIDTH = 240
 # No markup: what is printed has names of files and columns in it, whatever these are.
 talk = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """For people: progress, notes, errors."""
-data = Console(highlight=False, markup=False, emoji=False)
-"""For results; wide where nobody looks, so that nothing is cut."""
+_stdout: ContextVar[IO[str] | None] = ContextVar("stdout", default=None)
+
+
+class Results:
+    """For results: stdout, which is kept for them while a command runs."""
+
+    @property
+    def file(self) -> IO[str]:
+        """Where results go."""
+        return _stdout.get() or sys.stdout
+
+    def print(self, *what: Any) -> None:
+        """Print texts or tables; wide where nobody looks, so that nothing is cut."""
+        width = None if self.file.isatty() else PIPED_WIDTH
+        options: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+        Console(file=self.file, width=width, **options).print(*what)
+
+
+data = Results()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 registry_option = click.option(
@@ -58,12 +76,12 @@ def print_result(text: str) -> None:
 @contextlib.contextmanager
 def results_only() -> Generator[None]:
     """Keep stdout for results: what a model or a library prints goes to stderr."""
-    stdout = sys.stdout
-    data.file = stdout
-    if stdout is not None and not stdout.isatty():
-        data.width = PIPED_WIDTH
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+    before = _stdout.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _stdout.reset(before)
 
 
 def settings_from(flags: dict[str, Any]) -> Settings:

@@ -70,7 +70,7 @@ NO_KERNEL = (
 @click.option("--batch-wise", is_flag=True, help="The Python callable takes a whole table.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0, max=1e308),
+    type=click.FloatRange(min=0),
     default=1e-5,
     show_default=True,
     help="Largest difference from the original admitted.",

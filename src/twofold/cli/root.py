@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from twofold import __version__
-from twofold.cli.common import interrupted, print_json
 
 GROUPS = {
     "Models": {
@@ -42,6 +41,8 @@ class LazyGroup(click.Group):
         """Run, and answer wrong usage as JSON where `--json` was asked for."""
         if not options.pop("standalone_mode", True):
             return super().main(*args, standalone_mode=False, **options)
+        from twofold.cli.common import interrupted, print_json  # noqa: PLC0415 - with any command
+
         given = options.get("args", args[0] if args else None) or sys.argv[1:]
         try:
             sys.exit(super().main(*args, standalone_mode=False, **options) or 0)

@@ -84,11 +84,7 @@ def sample_table(sample: Any, *, texts: Sequence[str] = ()) -> pa.Table:
             table, where = table_of(sample), "sample"
         except InvalidInput as error:
             raise DeclarationError(str(error)) from error
-    if not table.num_rows or not table.num_columns:
-        raise DeclarationError(
-            problem(where, "at least one row", "none", "Give rows like those to be predicted.")
-        )
-    return table.slice(0, MAX_SAMPLE_ROWS)
+    return _not_empty(table, where).slice(0, MAX_SAMPLE_ROWS)
 
 
 def _of_matrix(matrix: Any) -> pa.Table:
@@ -124,10 +120,25 @@ def text_table(path: Path) -> pa.Table:
     Raises:
         DeclarationError: It can't be read.
     """
+    _check_is_file(path)
     with _readable(path):
         with path.open(encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
-        return _read_csv(path, names).slice(0, MAX_SAMPLE_ROWS)
+        table = _read_csv(path, names)
+    return _not_empty(table, str(path)).slice(0, MAX_SAMPLE_ROWS)
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.is_file():
+        raise DeclarationError(problem(str(path), "a file", "nothing there", "Mend the path."))
+
+
+def _not_empty(table: pa.Table, where: str) -> pa.Table:
+    if not table.num_rows or not table.num_columns:
+        raise DeclarationError(
+            problem(where, "at least one row", "none", "Give rows like those to be predicted.")
+        )
+    return table
 
 
 @contextlib.contextmanager
@@ -159,8 +170,7 @@ def _read_file(path: Path, texts: Sequence[str]) -> pa.Table:
                 "Convert the sample to one of these.",
             )
         )
-    if not path.is_file():
-        raise DeclarationError(problem(str(path), "a file", "nothing there", "Mend the path."))
+    _check_is_file(path)
     with _readable(path):
         return reader(path)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -102,6 +102,22 @@ HAS_EDGES = {"forest": 0, "linear": 1}
 """The kind of column, or of term, that has edges."""
 
 
+Word = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Dimensions = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+InputKind = Literal["float64", "float32", "int64", "bool", "string", "tensor"]
+Link = Literal[
+    "none",
+    "sigmoid",
+    "exp",
+    "softmax",
+    "square",
+    "log1p_exp",
+    "sigmoid_f32",
+    "exp_f32",
+    "softmax_f32",
+]
+
+
 class Input(msgspec.Struct, frozen=True, kw_only=True):
     """One input of a compiled model.
 
@@ -112,9 +128,9 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
         categories: For text: the known ones, in the order of their numbers.
     """
 
-    field: int
-    position: int = WHOLE
-    kind: str
+    field: Word
+    position: Word = WHOLE
+    kind: InputKind
     categories: tuple[str, ...] = ()
 
 
@@ -140,9 +156,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["forest", "linear"] = "forest"
     inputs: tuple[Input, ...] = ()
-    dimensions: int = 1
+    dimensions: Dimensions = 1
     single: bool = False
-    link: str = "none"
+    link: Link = "none"
     scale: float = 1.0
     divisor: float = 1.0
     finish: Literal["", "softmax", "exp"] = ""
@@ -150,7 +166,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float = 0.0
     classes: tuple[bool | int | str, ...] = ()
     only: int | None = None
-    counts: tuple[int, ...] = ()
+    counts: tuple[Word, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,12 +201,12 @@ def read_program(path: Path) -> Program:
     start = 16 + int.from_bytes(data[8:16], "little")
     try:
         header = msgspec.json.decode(data[16:start], type=Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"its header can't be read: {error}") from error
     arrays: dict[str, Any] = {}
     for (name, kind), count in zip(ARRAYS[header.kind].items(), header.counts, strict=True):
         end = start + count * kind.itemsize
-        if count < 0 or end > len(data):
+        if end > len(data):
             raise ValueError("it is cut off")
         arrays[name] = np.frombuffer(data, kind, count, start)
         start = end

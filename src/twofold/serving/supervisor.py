@@ -187,9 +187,7 @@ class _Team:
             worker.process.terminate()
         until_s = time.monotonic() + drain_s + STOP_MARGIN_S
         # Asked once a turn: between two questions a process may end.
-        while sentinels := [
-            w.process.sentinel for w in self._alive.values() if w.process.is_alive()
-        ]:
+        while sentinels := self._unfinished():
             left_s = until_s - time.monotonic()
             if left_s <= 0 or signals in wait([signals, *sentinels], left_s):
                 break

@@ -385,7 +385,7 @@ def test_default_version_has_a_path_without_its_number_and_the_others_have_not(
     ]
     pinned, plain = paths[posted[0]]["post"], paths[posted[1]]["post"]
     assert pinned["operationId"] == "predict-churn-3"
-    assert plain == {**pinned, "operationId": "predict-churn"}
+    assert plain == {**pinned, "operationId": "predict-churn-default"}
 
 
 def test_limits_are_those_of_the_settings(bench: Any) -> None:

@@ -13,12 +13,12 @@ import numpy as np
 
 from twofold.packing.compile.ensemble import Ensemble, Members, Missing, Tests, Tree
 from twofold.packing.compile.features import NotCompilable
-from twofold.predictor.program import Header
+from twofold.predictor.program import Header, Link
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 MISSING_KINDS = ("none", "zero", "nan")
 TREES = re.compile(r"^Tree=\d+\n(.*?)(?=^Tree=|^end of trees)", re.MULTILINE | re.DOTALL)
-LINKS = {
+LINKS: dict[str, Link] = {
     "binary": "sigmoid",
     "multiclass": "softmax",
     "multiclassova": "sigmoid",

@@ -14,9 +14,9 @@ import numpy as np
 
 from twofold.packing.compile.ensemble import Ensemble, Members, Missing, Tests, Tree
 from twofold.packing.compile.features import NotCompilable
-from twofold.predictor.program import Header
+from twofold.predictor.program import Header, Link
 
-LINKS = {
+LINKS: dict[str, Link] = {
     "binary:logistic": "sigmoid_f32",
     "reg:logistic": "sigmoid_f32",
     "binary:logitraw": "none",

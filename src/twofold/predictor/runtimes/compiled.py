@@ -102,7 +102,7 @@ class CompiledRuntime:
 def _buffers(item: Input, column: pa.Array, known: Any) -> tuple[Any, int, int, Any, Any]:
     """A column as the kernel takes it: values, offset, stride, validity, mapping."""
     if item.kind == "string":
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        encoded = column.dictionary_encode()
         found = pc.index_in(encoded.dictionary, value_set=known)
         mapping = np.where(arrow.null_mask(found), UNKNOWN, arrow.numbers(found)).astype(np.int32)
         column = encoded.indices

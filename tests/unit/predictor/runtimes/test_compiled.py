@@ -119,14 +119,6 @@ def test_one_row_of_values(tmp_path: Path) -> None:
         assert runtime.predict_values(tuple(row.values())) == (wanted(row),)
 
 
-def test_text_that_is_a_dictionary_already(tmp_path: Path) -> None:
-    runtime = opened(stumps(), tmp_path)
-    batch = rows(40)
-    encoded = batch.set_column(4, "text", batch["text"].dictionary_encode())
-    (found,), (again,) = runtime.predict_columns(encoded), runtime.predict_columns(batch)
-    assert found.tolist() == again.tolist()
-
-
 @pytest.mark.parametrize(
     ("header", "value"),
     [
