@@ -161,7 +161,8 @@ class _Team:
             if worker.process.exitcode is None and worker.failure is None:
                 continue
             if worker.process.exitcode is None:
-                worker.process.terminate()  # it said why it can't be ready; it has nothing to finish
+                # It has said why it can't get ready: it has nothing to finish.
+                worker.process.terminate()
                 worker.process.join(STOP_MARGIN_S)
                 worker.process.kill()
             worker.process.join()
