@@ -103,7 +103,6 @@ def test_no_rows_give_empty_outputs_of_the_declared_type_without_a_call(
         ("float64", np.array([0.1, 2], np.float32), [np.float32(0.1).item(), 2.0]),
         ("float32", np.array([0.1, 2]), [np.float32(0.1).item(), 2.0]),
         ("int64", np.array([1, -2], np.int32), [1, -2]),
-        ("bool", np.array([1, 0], np.int64), [True, False]),
         ("string", np.array(["a", "é"]), ["a", "é"]),
     ],
 )

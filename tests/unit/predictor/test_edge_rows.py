@@ -18,6 +18,7 @@ from twofold.model.signature import Field, FieldType, Signature, Value
 from twofold.predictor.edge_rows import (
     FLOATS,
     INTEGERS,
+    LARGE_FLOATS,
     UNSEEN,
     boundary_rows,
     edge_rows,
@@ -41,7 +42,7 @@ def special(signature: Signature, values: list[Value], *, each: int = 1) -> list
 
 def test_floats_get_their_own_ends_and_the_extremes() -> None:
     found = special(one_field("float64"), [2.5, -7.0, 3.0])
-    assert found == [-7.0, 3.0, *FLOATS]
+    assert found == [-7.0, 3.0, *LARGE_FLOATS, *FLOATS]
     assert [math.copysign(1, value) for value in found if value == 0.0] == [1.0, -1.0]
 
 
@@ -62,7 +63,13 @@ def test_whole_numbers_get_what_floats_cannot_hold() -> None:
 
 def test_nulls_are_tried_only_where_they_are_admitted() -> None:
     assert None not in special(one_field("float64"), [1.0, 2.0])
-    assert special(one_field("float64", nullable=True), [1.0, None]) == [None, 1.0, 1.0, *FLOATS]
+    assert special(one_field("float64", nullable=True), [1.0, None]) == [
+        None,
+        1.0,
+        1.0,
+        *LARGE_FLOATS,
+        *FLOATS,
+    ]
 
 
 def test_a_column_of_nulls_has_no_ends() -> None:
@@ -70,7 +77,7 @@ def test_a_column_of_nulls_has_no_ends() -> None:
 
 
 def test_free_text_gets_strings_that_the_sample_does_not_have() -> None:
-    expected = ["", UNSEEN, "é世 😀"]
+    expected = ["", UNSEEN, "é世 😀", "nan"]
     assert special(one_field("string"), ["a", "b"]) == expected
     allowed = one_field("string", categories=("a", "b"), unknown_categories="allow")
     assert special(allowed, ["a", "b"]) == expected
@@ -123,14 +130,14 @@ def test_each_row_differs_from_one_of_the_sample_in_one_field() -> None:
         shared = [sum(a == b for a, b in zip(row, one, strict=True)) for one in sample]
         assert max(shared) >= 2
     # Four rows of the sample, first and last among them, for each value of each field.
-    specials = (1 + 2 + len(FLOATS)) + (2 + len(INTEGERS)) + 2
+    specials = (1 + 2 + len(LARGE_FLOATS) + len(FLOATS)) + (2 + len(INTEGERS)) + 2
     assert len(found) == 4 * specials
     assert {row[1] for row in found[:4]} == {2, 4, 7, 10}
 
 
 def test_a_sample_of_fewer_rows_is_used_whole() -> None:
     rows = mixed(2)
-    specials = (1 + 2 + len(FLOATS)) + (2 + len(INTEGERS)) + 2
+    specials = (1 + 2 + len(LARGE_FLOATS) + len(FLOATS)) + (2 + len(INTEGERS)) + 2
     assert special_rows(MIXED, rows, each=4).num_rows == 2 * specials
 
 
