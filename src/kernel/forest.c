@@ -141,6 +141,87 @@ static const char *derive_tree(struct forest *forest, struct tree *tree, uint32_
     return NULL;
 }
 
+/* A tree's tests that strike leaves of one half, into every 16th place; gives how many. */
+static uint32_t fill_slots(struct forest *forest, const struct tree *tree, uint32_t *made,
+                           uint32_t half, uint16_t *tests, uint32_t *keeps) {
+    uint32_t first[2 * MAX_BIT_LEAVES], end[2 * MAX_BIT_LEAVES], count = 0;
+    const struct node *nodes = forest->nodes + tree->root;
+    number_leaves(nodes, tree->n_nodes, first, end);
+    const uint32_t low = half * 32, high = low + 32;
+    for (uint32_t i = 0; i < tree->n_nodes; i++) {
+        if (nodes[i].left == i || nodes[i].code == MAX_CODE) continue;
+        const uint32_t from = first[nodes[i].left], to = end[nodes[i].left];
+        if (to <= low || from >= high) continue;
+        uint32_t struck = 0;
+        for (uint32_t leaf = from < low ? low : from; leaf < to && leaf < high; leaf++)
+            struck |= 0x80000000u >> (leaf - low);
+        if (tests) {
+            const int column = narrow_of(forest, made, nodes[i].column, nodes[i].code);
+            const uint32_t code = nodes[i].code % MAX_NARROW_CODE;
+            tests[count * GROUP_TREES] = (uint16_t)((uint32_t)column | code << 8);
+            keeps[count * GROUP_TREES] = ~struck;
+        }
+        count++;
+    }
+    return count;
+}
+
+#define NEVER (MAX_NARROW_CODE << 8) /* no byte is larger */
+
+/* Lay the trees out for one row, if all have bit sets and the row fits the table. */
+static const char *derive_groups(struct forest *forest, uint32_t *made) {
+    if (forest->n_bit_trees < forest->n_trees || forest->n_narrow > MAX_TABLE ||
+        forest->n_columns > MAX_TABLE || forest->n_edges > INT32_MAX)
+        return NULL;
+    forest->row_firsts = malloc(((size_t)forest->n_columns + 1) * sizeof(uint32_t));
+    forest->row_counts = malloc(((size_t)forest->n_columns + 1) * sizeof(uint32_t));
+    if (!forest->row_firsts || !forest->row_counts) return "out of memory";
+    for (uint32_t i = 0; i < forest->n_columns; i++) {
+        const struct column *column = &forest->columns[i];
+        forest->row_firsts[i] = column->kind == COLUMN_EDGES ? column->first : 0;
+        forest->row_counts[i] = column->kind == COLUMN_EDGES ? column->count : 0;
+    }
+    const uint32_t n_groups = (forest->n_trees + GROUP_TREES - 1) / GROUP_TREES;
+    forest->groups = calloc((size_t)n_groups + 1, sizeof *forest->groups);
+    if (!forest->groups) return "out of memory";
+    uint64_t slots = 0;
+    for (uint32_t g = 0; g < n_groups; g++) {
+        struct group *group = &forest->groups[g];
+        group->first = g * GROUP_TREES;
+        group->n_trees = forest->n_trees - group->first;
+        if (group->n_trees > GROUP_TREES) group->n_trees = GROUP_TREES;
+        group->start = (uint32_t)slots;
+        for (uint32_t k = 0; k < group->n_trees; k++)
+            for (uint32_t half = 0; half < 2; half++) {
+                const struct tree *tree = &forest->trees[group->first + k];
+                const uint32_t count = fill_slots(forest, tree, made, half, NULL, NULL);
+                if (count > group->slots[half]) group->slots[half] = count;
+            }
+        slots += group->slots[0] + group->slots[1];
+        if (slots > UINT32_MAX / GROUP_TREES) return "the forest is too large";
+    }
+    const size_t count = (size_t)slots * GROUP_TREES + 1;
+    forest->group_tests = malloc(count * sizeof *forest->group_tests);
+    forest->group_keeps = malloc(count * sizeof *forest->group_keeps);
+    if (!forest->group_tests || !forest->group_keeps) return "out of memory";
+    for (size_t i = 0; i < (size_t)slots * GROUP_TREES; i++) {
+        forest->group_tests[i] = NEVER;
+        forest->group_keeps[i] = UINT32_MAX;
+    }
+    for (uint32_t g = 0; g < n_groups; g++) {
+        const struct group *group = &forest->groups[g];
+        for (uint32_t k = 0; k < group->n_trees; k++)
+            for (uint32_t half = 0; half < 2; half++) {
+                const size_t at =
+                    ((size_t)group->start + (half ? group->slots[0] : 0)) * GROUP_TREES + k;
+                fill_slots(forest, &forest->trees[group->first + k], made, half,
+                           forest->group_tests + at, forest->group_keeps + at);
+            }
+    }
+    forest->n_groups = n_groups;
+    return NULL;
+}
+
 static const char *derive(struct forest *forest) {
     uint64_t bit_nodes = 0, leaves = 0;
     for (uint32_t t = 0; t < forest->n_trees; t++) {
@@ -163,6 +244,7 @@ static const char *derive(struct forest *forest) {
     for (uint32_t t = 0; !wrong && t < forest->n_trees; t++)
         if (forest->trees[t].n_leaves <= MAX_BIT_LEAVES)
             wrong = derive_tree(forest, &forest->trees[t], &n_strikes, made);
+    if (!wrong) wrong = derive_groups(forest, made);
     free(made);
     return wrong;
 }
@@ -209,6 +291,11 @@ void forest_free(struct forest *forest) {
     free(forest->narrows);
     free(forest->leaves);
     free(forest->leaves_f32);
+    free(forest->row_firsts);
+    free(forest->row_counts);
+    free(forest->groups);
+    free(forest->group_tests);
+    free(forest->group_keeps);
     memset(forest, 0, sizeof *forest);
 }
 
@@ -281,8 +368,146 @@ static void walk_trees(const struct forest *forest, uint32_t first, int count,
             exits[k] = step(nodes[k], exits[k], codes);
 }
 
+/* Whether one row goes through groups; set with the instructions for many rows. */
+static _Atomic int use_groups;
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+#define LOOKUP __attribute__((target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi")))
+
+/* The ranks of a row's numbers among the edges of eight columns at a time; `values` by column. */
+LOOKUP static void rank_row(const struct forest *forest, const double *values, uint32_t *ranks) {
+    const __m256i one = _mm256_set1_epi32(1);
+    for (uint32_t i = 0; i < forest->n_columns; i += 8) {
+        const uint32_t rest = forest->n_columns - i;
+        const __mmask8 lanes = rest < 8 ? (__mmask8)((1u << rest) - 1) : 0xff;
+        const __m512d x = _mm512_maskz_loadu_pd(lanes, values + i);
+        const __m256i first = _mm256_maskz_loadu_epi32(lanes, forest->row_firsts + i);
+        __m256i left = _mm256_maskz_loadu_epi32(lanes, forest->row_counts + i), at = first;
+        for (;;) {
+            const __mmask8 wide = _mm256_cmpgt_epi32_mask(left, one);
+            if (!wide) break;
+            const __m256i half = _mm256_srli_epi32(left, 1);
+            const __m256i middle = _mm256_sub_epi32(_mm256_add_epi32(at, half), one);
+            const __m512d edge =
+                _mm512_mask_i32gather_pd(_mm512_setzero_pd(), wide, middle, forest->edges, 8);
+            const __mmask8 above = _mm512_mask_cmp_pd_mask(wide, edge, x, _CMP_LT_OQ);
+            at = _mm256_mask_add_epi32(at, above, at, half);
+            left = _mm256_mask_sub_epi32(left, wide, left, half);
+        }
+        const __mmask8 some = _mm256_cmpeq_epi32_mask(left, one);
+        const __m512d edge = _mm512_mask_i32gather_pd(_mm512_setzero_pd(), some, at, forest->edges, 8);
+        const __mmask8 above = _mm512_mask_cmp_pd_mask(some, edge, x, _CMP_LT_OQ);
+        at = _mm256_sub_epi32(_mm256_mask_add_epi32(at, above, at, one), first);
+        _mm256_mask_storeu_epi32(ranks + i, lanes, at);
+    }
+}
+
+/* The leaves where a row, as its narrow codes, leaves the trees of a group. */
+LOOKUP static void
+pass_group(const struct forest *forest, const struct group *group, const uint8_t *row,
+           uint32_t *exits) {
+    const __m512i low = _mm512_loadu_si512(row), high = _mm512_loadu_si512(row + 64);
+    const __m512i byte = _mm512_set1_epi32(0xff);
+    const uint16_t *tests = forest->group_tests + (size_t)group->start * GROUP_TREES;
+    const uint32_t *keeps = forest->group_keeps + (size_t)group->start * GROUP_TREES;
+    __m512i left[2] = {_mm512_set1_epi32(-1), _mm512_set1_epi32(-1)};
+    for (int half = 0; half < 2; half++) {
+        __m512i set = left[half];
+        for (uint32_t slot = 0; slot < group->slots[half]; slot++) {
+            const __m512i test = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)tests));
+            const __m512i found = _mm512_permutex2var_epi8(low, test, high);
+            const __mmask16 failed = _mm512_cmpgt_epu32_mask(_mm512_and_si512(found, byte),
+                                                             _mm512_srli_epi32(test, 8));
+            set = _mm512_mask_and_epi32(set, failed, set, _mm512_loadu_si512(keeps));
+            tests += GROUP_TREES;
+            keeps += GROUP_TREES;
+        }
+        left[half] = set;
+    }
+    const __m512i first = _mm512_lzcnt_epi32(left[0]), second = _mm512_lzcnt_epi32(left[1]);
+    const __mmask16 later = _mm512_cmpeq_epi32_mask(first, _mm512_set1_epi32(32));
+    _mm512_storeu_si512(exits, _mm512_mask_add_epi32(first, later, first, second));
+}
+#else
+static void rank_row(const struct forest *forest, const double *values, uint32_t *ranks) {
+    (void)forest, (void)values, (void)ranks; /* never asked for */
+}
+
+static void pass_group(const struct forest *forest, const struct group *group, const uint8_t *row,
+                       uint32_t *exits) {
+    (void)forest, (void)group, (void)row, (void)exits; /* never asked for */
+}
+#endif
+
+/* The codes of a row, its numbers ranked side by side. */
+static void code_row(const struct forest *forest, const double *numbers,
+                     const int32_t *categories, uint16_t *codes) {
+    double values[MAX_TABLE];
+    uint32_t ranks[MAX_TABLE];
+    const struct column *columns = forest->columns;
+    for (uint32_t i = 0; i < forest->n_columns; i++)
+        values[i] = columns[i].kind == COLUMN_EDGES ? numbers[columns[i].input] : 0.0;
+    rank_row(forest, values, ranks);
+    for (uint32_t i = 0; i < forest->n_columns; i++) {
+        if (columns[i].kind == COLUMN_TABLE)
+            codes[i] = code_of_category(forest, &columns[i], categories[columns[i].input]);
+        else if (isnan(values[i])) codes[i] = (uint16_t)columns[i].missing;
+        else codes[i] = columns[i].codes == NO_CODES ? (uint16_t)ranks[i]
+                                                     : forest->codes[columns[i].codes + ranks[i]];
+    }
+}
+
+static void add_groups(const struct forest *forest, const uint16_t *codes, double *out) {
+    uint8_t row[MAX_TABLE] = {0};
+    for (uint32_t i = 0; i < forest->n_narrow; i++) {
+        const uint32_t code = codes[forest->narrows[i].column], low = forest->narrows[i].low;
+        const uint32_t above = code > low ? code - low : 0;
+        row[i] = above > MAX_NARROW_CODE ? MAX_NARROW_CODE : (uint8_t)above;
+    }
+    const uint32_t dimensions = forest->dimensions;
+    double sum = out[0];
+    float single = (float)out[0];
+    const int one = forest->n_outputs == 1;
+    for (uint32_t g = 0; g < forest->n_groups; g++) {
+        const struct group *group = &forest->groups[g];
+        uint32_t exits[GROUP_TREES];
+        pass_group(forest, group, row, exits);
+        for (uint32_t k = 0; k < group->n_trees; k++) {
+            const struct tree *tree = &forest->trees[group->first + k];
+            const size_t leaf = tree->leaves + exits[k];
+            if (one) {
+                if (forest->single) single += forest->leaves_f32[leaf];
+                else sum += forest->leaves[leaf];
+                continue;
+            }
+            for (uint32_t d = 0; d < dimensions; d++) {
+                const size_t at = leaf + (size_t)d * PADDED_LEAVES;
+                double *to = out + tree->output + d;
+                if (forest->single) *to = (double)((float)*to + forest->leaves_f32[at]);
+                else *to += forest->leaves[at];
+            }
+        }
+    }
+    if (one) out[0] = forest->single ? (double)single : sum;
+}
+
+static void predict_in_groups(const struct forest *forest, const double *numbers,
+                              const int32_t *categories, uint16_t *codes, double *out) {
+    code_row(forest, numbers, categories, codes);
+    for (uint32_t d = 0; d < forest->n_outputs; d++)
+        out[d] = forest->single ? (double)(float)forest->bases[d] : forest->bases[d];
+    add_groups(forest, codes, out);
+    apply_link(forest->link, forest->scale, forest->divisor, forest->n_outputs, 1, out, 1);
+}
+
 void forest_predict_one(const struct forest *forest, const double *numbers,
                         const int32_t *categories, uint16_t *codes, double *out) {
+    if (forest->n_groups && use_groups) {
+        predict_in_groups(forest, numbers, categories, codes, out);
+        return;
+    }
     for (uint32_t i = 0; i < forest->n_columns; i++) {
         const struct column *column = &forest->columns[i];
         codes[i] = column->kind == COLUMN_TABLE
@@ -418,20 +643,29 @@ static int is_supported(const char *name) {
     return !strcmp(name, "plain");
 }
 
+static int has_lookup(const char *name) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    return !strcmp(name, "avx512") && __builtin_cpu_supports("avx512vbmi");
+#else
+    (void)name;
+    return 0;
+#endif
+}
+
 static const struct variant *_Atomic chosen; /* forest_use may come while others predict */
 
 int forest_use(const char *instructions) {
     for (size_t i = 0; i < N_VARIANTS; i++)
         if (!strcmp(VARIANTS[i].name, instructions) && is_supported(instructions)) {
             chosen = &VARIANTS[i];
+            use_groups = has_lookup(instructions);
             return 1;
         }
     return 0;
 }
 
 const char *forest_instructions(void) {
-    for (size_t i = 0; !chosen && i < N_VARIANTS; i++)
-        if (is_supported(VARIANTS[i].name)) chosen = &VARIANTS[i];
+    for (size_t i = 0; !chosen && i < N_VARIANTS; i++) forest_use(VARIANTS[i].name);
     return ((const struct variant *)chosen)->name;
 }
 

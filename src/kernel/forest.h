@@ -11,6 +11,8 @@
  * - Up to 64 leaves, many rows: QuickScorer's bit sets (Lucchese et al., SIGIR 2015) in bytes, as
  *   in RapidScorer (Ye et al., KDD 2018), for 64 rows at a time and without branches on data: each
  *   test that fails strikes the leaves of its left subtree; the first leaf left is the exit.
+ * - The same for one row, 16 trees at a time, where the processor can look up 64 bytes in a table
+ *   of 128 at once (AVX-512 VBMI), which then holds the row.
  * - Otherwise: walking, several rows or trees in flight so that their loads overlap. A leaf's
  *   child is the leaf itself, so a walk takes a fixed number of steps.
  */
@@ -76,6 +78,17 @@ struct narrow {
     uint32_t next; /* another part of the same column, or UINT32_MAX */
 };
 
+#define GROUP_TREES 16
+#define MAX_TABLE 128 /* narrow columns that fit two registers */
+
+/* Trees that one row passes side by side: a test of each in every slot. */
+struct group {
+    uint32_t first;    /* of its trees */
+    uint32_t n_trees;
+    uint32_t slots[2]; /* tests that strike leaves 0..31, and 32..63 */
+    uint32_t start;    /* first slot, in slots of GROUP_TREES */
+};
+
 enum link {
     LINK_NONE = 0,
     LINK_SIGMOID = 1,     /* 1 / (1 + exp(-scale * x)), double */
@@ -109,6 +122,12 @@ struct forest {
     struct narrow *narrows;
     double *leaves;      /* [tree][dimension][leaf], padded to whole vectors */
     float *leaves_f32;
+    uint32_t n_groups;     /* 0 if one row is walked */
+    uint32_t *row_firsts;  /* [column]: its edges, if it has some */
+    uint32_t *row_counts;
+    struct group *groups;
+    uint16_t *group_tests; /* [slot][tree]: narrow column, and code << 8 */
+    uint32_t *group_keeps; /* [slot][tree]: the leaves that stay if the test fails */
 };
 
 /* Check a forest's parts and derive the rest; NULL, or what is wrong with it. */

@@ -250,11 +250,14 @@ class Predictor:
             InvalidInput: The row doesn't fit the signature.
             PredictionFailed: The model raised or returned something other than declared.
         """
-        if isinstance(row, (list, tuple)) and any(isinstance(item, Mapping) for item in row):
-            raise InvalidInput(
-                problem("row", "one row", describe(row), "Call predict for many rows.")
-            )
-        return self.predict_values(self._check_row(row))
+        try:
+            values = self._check_row(row)
+        except InvalidInput:
+            if isinstance(row, (list, tuple)) and any(isinstance(item, Mapping) for item in row):
+                fix = "Call predict for many rows."
+                raise InvalidInput(problem("row", "one row", describe(row), fix)) from None
+            raise
+        return self.predict_values(values)
 
     def predict_rows(self, rows: Sequence[Any], *, where: str = "rows") -> list[Any]:
         """Predict a list of rows: a list of what `predict_one` gives, with the same bits."""

@@ -14,10 +14,17 @@ from twofold.model.signature import Field, Signature
 from twofold.packing.compile import lightgbm, sklearn_trees, xgboost
 from twofold.packing.compile.encoder import Block, Column, RawText, encode
 from twofold.packing.compile.ensemble import Ensemble, assemble
-from twofold.packing.compile.features import Feature, Levels, NotCompilable, Number, Text
+from twofold.packing.compile.features import (
+    FUNCTIONS,
+    Feature,
+    Levels,
+    NotCompilable,
+    Number,
+    Text,
+)
 from twofold.packing.compile.linear import assemble_linear, is_linear, read_linear
 from twofold.packing.sources import Source
-from twofold.predictor.program import WHOLE, Input, Program
+from twofold.predictor.program import WHOLE, Header, Input, Program
 from twofold.predictor.runtimes.labels import READERS
 
 __all__ = ["NotCompilable", "compile_model"]
@@ -26,7 +33,7 @@ LIKELIER = 0.5
 """The probability above which a booster's second class is its label."""
 
 
-Assemble = Callable[[list[Feature], list[Input]], Program]
+Assemble = Callable[[list[Feature], list[Input], frozenset[int]], Program]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +68,30 @@ def compile_model(source: Source, signature: Signature) -> Program:
             model = _sklearn(found, block)
         case "lightgbm":
             ensemble = lightgbm.read_booster(found.booster.model_to_string())
-            model = _Model(partial(assemble, _labelled(found, ensemble)), block)
+            model = _Model(partial(_trees, _labelled(found, ensemble)), block)
         case "xgboost":
             ensemble = xgboost.read_booster(bytes(found.booster.save_raw("json")))
-            model = _Model(partial(assemble, _labelled(found, ensemble)), block)
+            model = _Model(partial(_trees, _labelled(found, ensemble)), block)
         case other:
             raise NotCompilable(f"no compiled form of {other} models")
     features = [_number(column) for column in model.block]
     for feature in features:
         _check_refusals(signature, inputs, feature, refuses_missing=model.refuses_missing)
-    return model.assemble(features, _with_texts(signature, inputs, features))
+    present = frozenset(
+        index for index, item in enumerate(features) if _is_present(signature, inputs, item)
+    )
+    return model.assemble(features, _with_texts(signature, inputs, features), present)
+
+
+def _trees(
+    ensemble: Ensemble, features: list[Feature], inputs: list[Input], present: frozenset[int]
+) -> Program:
+    return assemble(ensemble, features, inputs, present=present)
+
+
+def _terms(coefficients: Any, intercepts: Any, header: Header, *rest: Any) -> Program:
+    features, inputs, _ = rest
+    return assemble_linear(coefficients, intercepts, header, features, inputs)
 
 
 def _booster_categories(source: Any) -> list[list[Any]] | None:
@@ -119,10 +140,10 @@ def _sklearn(source: Any, block: Block) -> _Model:
     labels = source.output.kind == "label"
     if is_linear(estimator):
         parts = read_linear(estimator, labels=labels)
-        return _Model(partial(assemble_linear, *parts), block, refuses_missing=True)
+        return _Model(partial(_terms, *parts), block, refuses_missing=True)
     ensemble, block = sklearn_trees.read_trees(estimator, block, labels=labels)
     refuses = sklearn_trees.refuses_missing(estimator)
-    return _Model(partial(assemble, ensemble), block, refuses)
+    return _Model(partial(_trees, ensemble), block, refuses)
 
 
 def _labelled(source: Any, ensemble: Ensemble) -> Ensemble:
@@ -170,6 +191,17 @@ def _check_refusals(
     refused = missing is None or (refuses_missing and np.isnan(missing))
     if field.nullable and refused:
         raise NotCompilable(f"the model refuses missing values, and {field.name} may be null")
+
+
+def _is_present(signature: Signature, inputs: list[Input], feature: Feature) -> bool:
+    """Whether a feature of a row that fits the signature is never missing."""
+    if isinstance(feature, Number):
+        steps = {step.name for step in feature.steps}
+        # Below some input a logarithm is NaN.
+        return not (
+            signature.fields[inputs[feature.input].field].nullable or steps & set(FUNCTIONS)
+        )
+    return False
 
 
 def _with_texts(signature: Signature, inputs: list[Input], features: list[Feature]) -> list[Input]:

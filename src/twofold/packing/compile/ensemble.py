@@ -9,7 +9,7 @@ lowest or the highest code: whichever lies on the side that the original sends t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -141,7 +141,7 @@ class _Lane:
 class _Lanes:
     """Collects the tests; knows the thresholds of each lane."""
 
-    def __init__(self, trees: Sequence[Tree]) -> None:
+    def __init__(self, trees: Sequence[Tree], present: Collection[int]) -> None:
         found: dict[_Lane, set[float]] = {}
         self.of_tree: list[list[_Lane | None]] = []
         for tree in trees:
@@ -151,7 +151,10 @@ class _Lanes:
                 if left < 0:
                     lanes.append(None)
                     continue
-                lane = _Lane(int(tests.feature[node]), tests.missing[node], tests.members[node])
+                feature, missing = int(tests.feature[node]), tests.missing[node]
+                if feature in present and not missing.startswith("zero_"):
+                    missing = "left"  # it never is: both sides share their thresholds
+                lane = _Lane(feature, missing, tests.members[node])
                 lanes.append(lane)
                 found.setdefault(lane, set()).add(float(tests.threshold[node]))
             self.of_tree.append(lanes)
@@ -278,18 +281,25 @@ def _check(codes: Any, edges: int) -> None:
         raise NotCompilable("a feature has more than 65,534 thresholds")
 
 
-def assemble(ensemble: Ensemble, features: Sequence[Feature], inputs: Sequence[Input]) -> Program:
+def assemble(
+    ensemble: Ensemble,
+    features: Sequence[Feature],
+    inputs: Sequence[Input],
+    *,
+    present: Collection[int] = (),
+) -> Program:
     """Make the kernel's form of an ensemble.
 
     Args:
         ensemble: The trees.
         features: What they see.
         inputs: What the features are made of.
+        present: Features that are never missing.
 
     Raises:
         NotCompilable: It has too many columns, thresholds or categories.
     """
-    lanes = _Lanes(ensemble.trees)
+    lanes = _Lanes(ensemble.trees, present)
     columns = _Columns(inputs)
     read = READS[ensemble.read]
     order = sorted(lanes.thresholds, key=lambda lane: _input_of(features[lane.feature]))
