@@ -288,12 +288,49 @@ TARGET static void NAME(bit_tree)(const struct forest *forest, const struct tree
 #endif
 
 
-/* Walk a tree for a block of rows. */
-TARGET static void NAME(walk_tree)(const struct forest *forest, const struct tree *tree,
-                                   const struct scratch *scratch) {
+/* The leaves where a block of rows leaves a tree, found by walking. */
+#ifdef WITH_AVX512
+#define LANES 16
+#define WALKS (BLOCK_ROWS / LANES)
+
+TARGET static void NAME(walk_block)(const struct forest *forest, const struct tree *tree,
+                                    const struct scratch *scratch, uint32_t *exits) {
     const struct node *nodes = forest->nodes + tree->root;
-    const uint32_t dimensions = forest->dimensions, n_columns = forest->n_columns;
-    uint32_t exits[BLOCK_ROWS];
+    const __m512i low = _mm512_set1_epi32(0xffff), one = _mm512_set1_epi32(1);
+    const __m512i width = _mm512_set1_epi32((int)forest->n_columns);
+    const __m512i lanes =
+        _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i at[WALKS], rows[WALKS];
+    for (int i = 0; i < WALKS; i++) {
+        at[i] = _mm512_setzero_si512();
+        rows[i] = _mm512_mullo_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(i * LANES)), width);
+    }
+    for (uint32_t level = 0; level < tree->depth; level++) {
+        __mmask16 moved = 0;
+        for (int i = 0; i < WALKS; i++) {
+            const __m512i test = _mm512_i32gather_epi32(at[i], nodes, 8);
+            const __m512i left =
+                _mm512_i32gather_epi32(at[i], (const char *)nodes + offsetof(struct node, left), 8);
+            const __m512i place = _mm512_add_epi32(rows[i], _mm512_srli_epi32(test, 16));
+            /* Reads two bytes more than a code: the scratch goes on after its last one. */
+            const __m512i code = _mm512_i32gather_epi32(place, scratch->by_row, 2);
+            const __mmask16 right = _mm512_cmpgt_epu32_mask(_mm512_and_si512(code, low),
+                                                            _mm512_and_si512(test, low));
+            const __m512i next = _mm512_mask_add_epi32(left, right, left, one);
+            moved |= _mm512_cmpneq_epi32_mask(next, at[i]);
+            at[i] = next;
+        }
+        if (!moved) break;
+    }
+    for (int i = 0; i < WALKS; i++) _mm512_storeu_si512(exits + i * LANES, at[i]);
+}
+#undef LANES
+#undef WALKS
+#else
+TARGET static void NAME(walk_block)(const struct forest *forest, const struct tree *tree,
+                                    const struct scratch *scratch, uint32_t *exits) {
+    const struct node *nodes = forest->nodes + tree->root;
+    const uint32_t n_columns = forest->n_columns;
     for (int start = 0; start < BLOCK_ROWS; start += ROWS_IN_FLIGHT) {
         const uint16_t *codes = scratch->by_row + (size_t)start * n_columns;
         uint32_t at[ROWS_IN_FLIGHT] = {0};
@@ -312,6 +349,15 @@ TARGET static void NAME(walk_tree)(const struct forest *forest, const struct tre
         }
         memcpy(exits + start, at, sizeof at);
     }
+}
+#endif
+
+/* Walk a tree for a block of rows. */
+TARGET static void NAME(walk_tree)(const struct forest *forest, const struct tree *tree,
+                                   const struct scratch *scratch) {
+    const uint32_t dimensions = forest->dimensions;
+    uint32_t exits[BLOCK_ROWS];
+    NAME(walk_block)(forest, tree, scratch, exits);
     for (uint32_t d = 0; d < dimensions; d++) {
         const uint32_t output = dimensions > 1 ? d : tree->output;
         const double *values = forest->values + (size_t)tree->root * dimensions + d;

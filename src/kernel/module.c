@@ -413,11 +413,44 @@ static PyObject *predict_one(Model *self, PyObject *values) {
     return found;
 }
 
+PyDoc_STRVAR(quick_doc,
+"quick(reader)\n--\n\n"
+"A function of one row as Python has it: the finite prediction of a model of one output, if the\n"
+"row plainly fits the reader's signature; else None.");
+
+static PyObject *read_and_predict(PyObject *pair, PyObject *row) {
+    Model *self = (Model *)PyTuple_GET_ITEM(pair, 0);
+    PyObject *values = PyObject_CallOneArg(PyTuple_GET_ITEM(pair, 1), row);
+    if (!values || values == Py_None) return values;
+    PyObject *found = predict_one(self, values);
+    Py_DECREF(values);
+    if (!found || isfinite(PyFloat_AS_DOUBLE(found))) return found;
+    Py_DECREF(found);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef quick_function = {"quick", read_and_predict, METH_O, NULL};
+
+static PyObject *quick(Model *self, PyObject *reader) {
+    if (!is_made(self)) return NULL;
+    if (self->n_outputs != 1 || !Py_IS_TYPE(reader, &ReaderType)) {
+        PyErr_SetString(PyExc_TypeError, "expected a reader, and a model of one output");
+        return NULL;
+    }
+    PyObject *read = PyObject_GetAttrString(reader, "read");
+    PyObject *pair = read ? PyTuple_Pack(2, self, read) : NULL;
+    PyObject *made = pair ? PyCFunction_New(&quick_function, pair) : NULL;
+    Py_XDECREF(read);
+    Py_XDECREF(pair);
+    return made;
+}
+
 /* ---- the module -------------------------------------------------------------------------- */
 
 static PyMethodDef model_methods[] = {
     {"predict", (PyCFunction)predict, METH_VARARGS, predict_doc},
     {"predict_one", (PyCFunction)predict_one, METH_O, predict_one_doc},
+    {"quick", (PyCFunction)quick, METH_O, quick_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -79,12 +79,17 @@ def describe(value: Any) -> str:
 
 
 class RowCheck:
-    """Checks single rows against one signature; made once, used for every request."""
+    """Checks single rows against one signature; made once, used for every request.
+
+    Attributes:
+        reader: The kernel's reader of plain rows, where there is one.
+    """
 
     def __init__(self, signature: Signature) -> None:
         """Compile one check per field."""
         self._signature = signature
-        self._read = _quick_reader(signature)
+        self.reader = _quick_reader(signature)
+        self._read = None if self.reader is None else self.reader.read
         self._checks = [(field.name, field_check(field)) for field in signature.fields]
         self._ignored = frozenset(signature.ignored)
 
@@ -168,7 +173,7 @@ def _quick_reader(signature: Signature) -> Any:
     native = kernel()
     if native is None or any(field.type not in QUICK_KINDS for field in signature.fields):
         return None
-    reader = native.Reader(
+    return native.Reader(
         names=signature.names,
         fields=bytes(
             QUICK_KINDS.index(field.type) | (NULLABLE if field.nullable else 0)
@@ -181,7 +186,6 @@ def _quick_reader(signature: Signature) -> Any:
             for field in signature.fields
         ),
     )
-    return reader.read
 
 
 def extra_field(signature: Signature, name: str, where: str) -> InvalidInput:

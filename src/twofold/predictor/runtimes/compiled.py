@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from twofold.errors import ConfigError, problem
 from twofold.model import arrow
 from twofold.model.arrow import pc
-from twofold.model.signature import Signature, Value
+from twofold.model.signature import OutputType, Signature, Value
 from twofold.predictor.program import WHOLE, Header, Input, open_program, read_program
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ class CompiledRuntime:
         self._classes = np.array(
             header.classes, object if isinstance((*header.classes, 0)[0], str) else None
         )
+
+    def quick(self, reader: Any, kind: OutputType) -> Callable[[Any], float | None] | None:
+        """A function from a row as it came to its prediction, or to None if it isn't plain.
+
+        There is none where the model leaves something to NumPy, has several outputs, or computes
+        in another width than its output is declared in.
+        """
+        width = "float32" if self._header.single else "float64"
+        can = self._is_plain and self._single and kind == width
+        return self._model.quick(reader) if can else None
 
     def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
         """Predict many rows."""
