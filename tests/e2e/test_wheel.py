@@ -32,12 +32,13 @@ CORE = {
 """All that a base install may hold; a new one needs a very good reason."""
 
 
-def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
+def call(*command: str | Path, cwd: Path, code: int = 0, **environment: str) -> str:
+    # Nothing of the environment under which the tests run may leak in.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
-        # Nothing of the environment under which the tests run may leak in.
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        env=clean | environment,
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
@@ -47,22 +48,25 @@ def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # Built from a copy: a build leaves its traces beside the source.
-    folder = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "src"):
+def build(folder: Path, **environment: str) -> Path:
+    # From a copy: a build leaves its traces beside the source.
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "src"):
         source = ROOT / name
         if source.is_dir():
-            skipped = shutil.ignore_patterns("*.egg-info", "__pycache__")
+            skipped = shutil.ignore_patterns("*.egg-info", "__pycache__", "*.so")
             shutil.copytree(source, folder / name, ignore=skipped)
         else:
             shutil.copy(source, folder / name)
     target = folder / "dist"
-    build = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", target, folder)
-    call(sys.executable, "-m", "pip", *build, cwd=folder)
+    options = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", target, folder)
+    call(sys.executable, "-m", "pip", *options, cwd=folder, **environment)
     (built,) = target.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +104,34 @@ def test_the_base_install_holds_the_core_only(clean: Path, tmp_path: Path) -> No
     assert {item["name"].lower() for item in json.loads(listed)} <= CORE
 
 
-def test_the_wheel_holds_the_types_the_licence_and_the_demo_s_data(wheel: Path) -> None:
+def test_the_wheel_holds_the_kernel_the_types_the_licence_and_the_demo_s_data(wheel: Path) -> None:
     names = call(sys.executable, "-m", "zipfile", "-l", wheel, cwd=wheel.parent)
-    for needed in ("twofold/py.typed", "licenses/LICENSE", "telco_churn.parquet"):
-        assert needed in names
+    needed = ("twofold/_kernel.", "twofold/py.typed", "licenses/LICENSE", "telco_churn.parquet")
+    for name in needed:
+        assert name in names
     assert "tests/" not in names
+    assert wheel.stat().st_size < 3_000_000
+
+
+def test_without_a_compiler_it_installs_works_and_says_so(tmp_path: Path, packed: Path) -> None:
+    built = build(tmp_path, CC="false")
+    target = tmp_path / "site"
+    install = ("install", "--quiet", "--no-deps", "--no-index", "--target", target, built)
+    call(sys.executable, "-m", "pip", *install, cwd=tmp_path)
+    assert not list((target / "twofold").glob("_kernel*"))
+    command = (sys.executable, "-m", "twofold")
+    listed = subprocess.run(
+        [*command, "models"],
+        cwd=packed,
+        env=os.environ | {"PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "the native kernel was not built here" in listed.stderr
+    row = '{"spend": 4, "plan": "pro"}'
+    predict = ("predict", "offer", "--row", row)
+    assert call(*command, *predict, cwd=packed, PYTHONPATH=str(target)) == "8.0\n"
 
 
 def test_the_two_functions_need_no_model_library(clean: Path, tmp_path: Path) -> None:

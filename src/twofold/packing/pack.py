@@ -258,11 +258,13 @@ class _Work:
             )
         # The type that most rows have; the first of equals, for True is also an int.
         _, output, found = min(tried, key=lambda item: item[0])
-        if len(found) != len(declared.names):
-            expected = f"{len(declared.names)} outputs"
+        names = declared.names
+        if declared.kind == "value" and len(names) == 1 and len(found) > 1:
+            names = tuple(f"{names[0]}_{index}" for index in range(len(found)))  # targets
+        if len(found) != len(names):
             fix = "Pack a model of one target."
-            raise DeclarationError(problem("model", expected, str(len(found)), fix))
-        return msgspec.structs.replace(output, type=_type_of(found[0]))
+            raise DeclarationError(problem("model", f"{len(names)} outputs", str(len(found)), fix))
+        return msgspec.structs.replace(output, names=names, type=_type_of(found[0]))
 
     def _check_stored(self, original: Runtime, output: Output, sample: _Sample) -> None:
         """Hold the stored original against the model itself, on the sample as it was given.
