@@ -629,16 +629,26 @@ static const struct variant VARIANTS[] = {
 };
 #define N_VARIANTS (sizeof VARIANTS / sizeof *VARIANTS)
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+
+/* Not every compiler knows this feature by name. */
+static int has_lzcnt(void) {
+    unsigned int a, b, c = 0, d;
+    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 5 & 1);
+}
+#endif
+
 static int is_supported(const char *name) {
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
     if (!strcmp(name, "avx512"))
         return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt");
+               __builtin_cpu_supports("bmi") && has_lzcnt();
     if (!strcmp(name, "avx2"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-               __builtin_cpu_supports("lzcnt");
+               has_lzcnt();
 #endif
     return !strcmp(name, "plain");
 }
