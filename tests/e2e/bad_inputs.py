@@ -1,7 +1,7 @@
 """A hundred bad inputs over HTTP: what is sent, the status it gets, the words of the answer.
 
-This is data: `test_bad_inputs` sends each to a real server, and the documentation shows it as a
-table. The model is the small one below; the server runs with the limits of `SETTINGS`.
+This is data: `test_bad_inputs` sends each to a real server. The model is the small one below; the
+server runs with the limits of `SETTINGS`.
 """
 
 from __future__ import annotations
