@@ -581,10 +581,14 @@ static size_t lay_out(const struct forest *forest, char *memory, struct scratch 
     return at;
 }
 
-size_t forest_scratch_bytes(const struct forest *forest) { return lay_out(forest, NULL, NULL) + 64; }
+#define BLOCKS 8 /* that pass a tree one after the other */
 
-typedef void predict_block(const struct forest *, const struct input_rows *, int64_t, int,
-                           const struct scratch *);
+size_t forest_scratch_bytes(const struct forest *forest) {
+    return BLOCKS * lay_out(forest, NULL, NULL) + 64;
+}
+
+typedef void predict_blocks(const struct forest *, const struct input_rows *, int64_t, int,
+                            const struct scratch *);
 
 #define ROWS_IN_FLIGHT 16
 
@@ -617,7 +621,7 @@ typedef void predict_block(const struct forest *, const struct input_rows *, int
 
 struct variant {
     const char *name;
-    predict_block *predict;
+    predict_blocks *predict;
 };
 
 static const struct variant VARIANTS[] = {
@@ -679,22 +683,35 @@ const char *forest_instructions(void) {
     return ((const struct variant *)chosen)->name;
 }
 
+/* Write a block's predictions, from its sums. */
+static void write_block(const struct forest *forest, const struct scratch *scratch, int count,
+                        double *out, int64_t out_stride) {
+    for (uint32_t d = 0; d < forest->n_outputs; d++) {
+        double *to = out + (int64_t)d * out_stride;
+        if (forest->single)
+            for (int row = 0; row < count; row++)
+                to[row] = (double)scratch->sums_f32[(size_t)d * BLOCK_ROWS + (size_t)row];
+        else memcpy(to, scratch->sums + (size_t)d * BLOCK_ROWS, (size_t)count * sizeof *to);
+    }
+    apply_link(forest->link, forest->scale, forest->divisor, forest->n_outputs, count, out,
+               out_stride);
+}
+
 void forest_predict(const struct forest *forest, const struct input_rows *inputs, int64_t rows,
                     double *out, int64_t out_stride, void *memory) {
-    struct scratch scratch;
-    lay_out(forest, (char *)aligned((size_t)memory), &scratch);
-    predict_block *const predict = ((const struct variant *)chosen)->predict;
-    for (int64_t first = 0; first < rows; first += BLOCK_ROWS) {
-        const int count = rows - first < BLOCK_ROWS ? (int)(rows - first) : BLOCK_ROWS;
-        predict(forest, inputs, first, count, &scratch);
-        for (uint32_t d = 0; d < forest->n_outputs; d++) {
-            double *to = out + (int64_t)d * out_stride + first;
-            if (forest->single)
-                for (int row = 0; row < count; row++)
-                    to[row] = (double)scratch.sums_f32[(size_t)d * BLOCK_ROWS + (size_t)row];
-            else memcpy(to, scratch.sums + (size_t)d * BLOCK_ROWS, (size_t)count * sizeof *to);
+    struct scratch scratches[BLOCKS];
+    char *const start = (char *)aligned((size_t)memory);
+    const size_t size = lay_out(forest, NULL, NULL);
+    for (int b = 0; b < BLOCKS; b++) lay_out(forest, start + (size_t)b * size, &scratches[b]);
+    predict_blocks *const predict = ((const struct variant *)chosen)->predict;
+    for (int64_t first = 0; first < rows; first += BLOCKS * BLOCK_ROWS) {
+        const int64_t left = rows - first;
+        const int several = left < BLOCKS * BLOCK_ROWS ? (int)left : BLOCKS * BLOCK_ROWS;
+        predict(forest, inputs, first, several, scratches);
+        for (int b = 0; b * BLOCK_ROWS < several; b++) {
+            const int rest = several - b * BLOCK_ROWS;
+            write_block(forest, &scratches[b], rest < BLOCK_ROWS ? rest : BLOCK_ROWS,
+                        out + first + b * BLOCK_ROWS, out_stride);
         }
-        apply_link(forest->link, forest->scale, forest->divisor, forest->n_outputs, count,
-                   out + first, out_stride);
     }
 }

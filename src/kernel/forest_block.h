@@ -1,4 +1,4 @@
-/* A block of rows through a forest; included once for each set of instructions.
+/* Blocks of rows through a forest; included once for each set of instructions.
  *
  * TARGET is the function attribute that allows the instructions, NAME(x) makes names distinct,
  * VECTOR_BYTES is the width of a vector; WITH_AVX512 is defined where its intrinsics may be used.
@@ -370,8 +370,8 @@ TARGET static void NAME(walk_tree)(const struct forest *forest, const struct tre
     }
 }
 
-TARGET static void NAME(predict)(const struct forest *forest, const struct input_rows *inputs,
-                                 int64_t first, int count, const struct scratch *scratch) {
+TARGET static void NAME(begin_block)(const struct forest *forest, const struct input_rows *inputs,
+                                     int64_t first, int count, const struct scratch *scratch) {
     NAME(code_block)(forest, inputs, first, count, scratch);
     if (forest->n_bit_trees < forest->n_trees)
         for (uint32_t i = 0; i < forest->n_columns; i++)
@@ -383,11 +383,10 @@ TARGET static void NAME(predict)(const struct forest *forest, const struct input
         scratch->sums[i] = forest->bases[i / BLOCK_ROWS];
         scratch->sums_f32[i] = (float)forest->bases[i / BLOCK_ROWS];
     }
-    for (uint32_t t = 0; t < forest->n_trees; t++) {
-        const struct tree *tree = &forest->trees[t];
-        if (tree->n_words) NAME(bit_tree)(forest, tree, scratch);
-        else NAME(walk_tree)(forest, tree, scratch);
-    }
+}
+
+/* Put the sums of a block into the order of its rows. */
+TARGET static void NAME(end_block)(const struct forest *forest, const struct scratch *scratch) {
 #ifdef WITH_AVX512
     double in_order[BLOCK_ROWS];
     for (uint32_t d = 0; d < forest->n_outputs; d++) {
@@ -400,5 +399,26 @@ TARGET static void NAME(predict)(const struct forest *forest, const struct input
             found_f32[i] = (float)in_order[i];
         }
     }
+#else
+    (void)forest, (void)scratch;
 #endif
+}
+
+TARGET static void NAME(predict)(const struct forest *forest, const struct input_rows *inputs,
+                                 int64_t first, int rows, const struct scratch *scratches) {
+    const int blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (int b = 0; b < blocks; b++) {
+        const int done = b * BLOCK_ROWS, left = rows - done;
+        NAME(begin_block)(forest, inputs, first + done, left < BLOCK_ROWS ? left : BLOCK_ROWS,
+                          &scratches[b]);
+    }
+    /* Tree by tree: what a tree has is in the nearest cache for all blocks but the first. */
+    for (uint32_t t = 0; t < forest->n_trees; t++) {
+        const struct tree *tree = &forest->trees[t];
+        for (int b = 0; b < blocks; b++) {
+            if (tree->n_words) NAME(bit_tree)(forest, tree, &scratches[b]);
+            else NAME(walk_tree)(forest, tree, &scratches[b]);
+        }
+    }
+    for (int b = 0; b < blocks; b++) NAME(end_block)(forest, &scratches[b]);
 }

@@ -132,7 +132,7 @@ def goes_right(tree: Tree, node: int, value: float) -> bool:
     if members is not None:
         if np.isnan(value):
             return missing == "right"
-        is_member = value > -1.0 and int(value) in members.categories
+        is_member = -1.0 < value < 1e6 and int(value) in members.categories
         return is_member == (members.to == "right")
     if np.isnan(value) and missing != "zero":
         return missing.endswith("right")
