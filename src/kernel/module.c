@@ -414,34 +414,41 @@ static PyObject *predict_one(Model *self, PyObject *values) {
 }
 
 PyDoc_STRVAR(quick_doc,
-"quick(reader)\n--\n\n"
-"A function of one row as Python has it: the finite prediction of a model of one output, if the\n"
-"row plainly fits the reader's signature; else None.");
+"quick(reader, single)\n--\n\n"
+"A function of one row as Python has it: the finite prediction of a model of one output, rounded\n"
+"to float32 if `single`, if the row plainly fits the reader's signature; else None.");
 
-static PyObject *read_and_predict(PyObject *pair, PyObject *row) {
-    Model *self = (Model *)PyTuple_GET_ITEM(pair, 0);
-    PyObject *values = PyObject_CallOneArg(PyTuple_GET_ITEM(pair, 1), row);
+static PyObject *read_and_predict(PyObject *parts, PyObject *row) {
+    Model *self = (Model *)PyTuple_GET_ITEM(parts, 0);
+    PyObject *values = PyObject_CallOneArg(PyTuple_GET_ITEM(parts, 1), row);
     if (!values || values == Py_None) return values;
-    PyObject *found = predict_one(self, values);
+    const int failed = take_row(self, values);
     Py_DECREF(values);
-    if (!found || isfinite(PyFloat_AS_DOUBLE(found))) return found;
-    Py_DECREF(found);
+    if (failed) return NULL;
+    if (self->is_linear)
+        linear_predict_one(&self->linear, self->numbers, self->indices, self->out);
+    else forest_predict_one(&self->forest, self->numbers, self->indices, self->codes, self->out);
+    double found = self->out[0];
+    if (PyTuple_GET_ITEM(parts, 2) == Py_True) found = (double)(float)found;
+    if (isfinite(found)) return PyFloat_FromDouble(found);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef quick_function = {"quick", read_and_predict, METH_O, NULL};
 
-static PyObject *quick(Model *self, PyObject *reader) {
+static PyObject *quick(Model *self, PyObject *args) {
+    PyObject *reader, *single;
     if (!is_made(self)) return NULL;
-    if (self->n_outputs != 1 || !Py_IS_TYPE(reader, &ReaderType)) {
-        PyErr_SetString(PyExc_TypeError, "expected a reader, and a model of one output");
+    if (!PyArg_ParseTuple(args, "O!O!", &ReaderType, &reader, &PyBool_Type, &single)) return NULL;
+    if (self->n_outputs != 1 || self->n_fields != reader_width(reader)) {
+        PyErr_SetString(PyExc_ValueError, "expected the model's reader, and one output");
         return NULL;
     }
     PyObject *read = PyObject_GetAttrString(reader, "read");
-    PyObject *pair = read ? PyTuple_Pack(2, self, read) : NULL;
-    PyObject *made = pair ? PyCFunction_New(&quick_function, pair) : NULL;
+    PyObject *parts = read ? PyTuple_Pack(3, self, read, single) : NULL;
+    PyObject *made = parts ? PyCFunction_New(&quick_function, parts) : NULL;
     Py_XDECREF(read);
-    Py_XDECREF(pair);
+    Py_XDECREF(parts);
     return made;
 }
 
@@ -450,7 +457,7 @@ static PyObject *quick(Model *self, PyObject *reader) {
 static PyMethodDef model_methods[] = {
     {"predict", (PyCFunction)predict, METH_VARARGS, predict_doc},
     {"predict_one", (PyCFunction)predict_one, METH_O, predict_one_doc},
-    {"quick", (PyCFunction)quick, METH_O, quick_doc},
+    {"quick", (PyCFunction)quick, METH_VARARGS, quick_doc},
     {NULL, NULL, 0, NULL},
 };
 

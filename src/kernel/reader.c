@@ -53,6 +53,11 @@ static int reader_init(Reader *self, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
+Py_ssize_t reader_width(PyObject *reader) {
+    PyObject *names = ((Reader *)reader)->names;
+    return names ? PyTuple_GET_SIZE(names) : -1;
+}
+
 static void reader_dealloc(Reader *self) {
     Py_XDECREF(self->names);
     Py_XDECREF(self->fields);

@@ -7,4 +7,7 @@
 
 extern PyTypeObject ReaderType;
 
+/* How many values a reader gives; -1 if it was refused when it was made. */
+Py_ssize_t reader_width(PyObject *reader);
+
 #endif

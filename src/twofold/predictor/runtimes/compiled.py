@@ -60,12 +60,10 @@ class CompiledRuntime:
     def quick(self, reader: Any, kind: OutputType) -> Callable[[Any], float | None] | None:
         """A function from a row as it came to its prediction, or to None if it isn't plain.
 
-        There is none where the model leaves something to NumPy, has several outputs, or computes
-        in another width than its output is declared in.
+        There is none where the model leaves something to NumPy, or has several outputs.
         """
-        width = "float32" if self._header.single else "float64"
-        can = self._is_plain and self._single and kind == width
-        return self._model.quick(reader) if can else None
+        can = self._is_plain and self._single and kind in ("float64", "float32")
+        return self._model.quick(reader, kind == "float32") if can else None
 
     def predict_columns(self, columns: pa.RecordBatch) -> list[Column]:
         """Predict many rows."""

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from twofold.model.rows import RowCheck
 from twofold.model.signature import Field, Signature
 from twofold.predictor.program import (
     COLUMN,
@@ -176,3 +177,34 @@ def test_an_output_that_is_too_short_is_refused(tmp_path: Path) -> None:
         model.predict(((np.zeros(10), 0, 1, None, None),) * 8, 10, np.empty(9))
     with pytest.raises(TypeError, match="read-write"):
         model.predict(((np.zeros(10), 0, 1, None, None),) * 8, 10, bytes(80))
+
+
+def test_the_quick_way_gives_the_same_or_nothing(tmp_path: Path) -> None:
+    fields = tuple(Field(name=name, type="float64") for name in ("a", "b"))
+    check = RowCheck(Signature(fields=fields))
+    program = Program(
+        Header(inputs=(Input(field=0, kind="float64"), Input(field=1, kind="float64"))),
+        {
+            "columns": np.array([(0, 0, 0, 1, NO_CODES, 0, 0, 0)], COLUMN),
+            "edges": np.array([0.5]),
+            "codes": np.array([], np.uint16),
+            "nodes": np.array([(0, 0, 1), (LEAF_CODE, 0, 1), (LEAF_CODE, 0, 2)], NODE),
+            "values": np.array([0.0, 0.1, np.inf]),
+            "roots": np.array([0, 3], np.uint32),
+            "outputs": np.array([0], np.uint32),
+            "bases": np.zeros(1),
+        },
+    )
+    write_program(program, tmp_path / "m")
+    runtime = open_compiled(tmp_path / "m", Signature(fields=fields))
+    wide, narrow = runtime.quick(check.reader, "float64"), runtime.quick(check.reader, "float32")
+    assert wide is not None
+    assert narrow is not None
+    assert wide({"a": 0.5, "b": 1.0}) == wide([0.5, 1]) == 0.1
+    assert narrow({"a": 0.5, "b": 1.0}) == float(np.float32(0.1))
+    for row in ({"a": 0.6, "b": 1.0}, {"a": "x", "b": 1.0}, [0.5], {"a": 0.5}, None):
+        assert wide(row) is None
+    assert runtime.quick(check.reader, "int64") is None
+    of_another = RowCheck(Signature(fields=fields[:1]))
+    with pytest.raises(ValueError, match="the model's reader"):
+        runtime.quick(of_another.reader, "float64")
