@@ -7,6 +7,8 @@ float64.
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from twofold.packing.compile.encoder import Block, encode
 from twofold.packing.compile.ensemble import Ensemble, Members, Missing, Tests, Tree
-from twofold.packing.compile.features import NotCompilable
+from twofold.packing.compile.features import NotCompilable, pull_back
 from twofold.predictor.program import Header
 
 POSITIVE = 1
@@ -123,6 +125,33 @@ def _gradient_boosting(estimator: Any, block: Block, labels: bool) -> tuple[Ense
     return Ensemble(trees, bases, header, "float32"), block
 
 
+def _isolation_forest(estimator: Any, block: Block, labels: bool) -> tuple[Ensemble, Block]:  # noqa: ARG001, FBT001
+    """Whether a row is isolated in few steps: the depths of its leaves, summed, are its score."""
+    module = sys.modules[type(estimator).__module__]
+    longest = module._average_path_length([estimator._max_samples])[0]  # noqa: SLF001 - its own
+    count = len(estimator.estimators_)
+
+    def decision(depths: Any) -> Any:
+        return -(2 ** (-np.divide(depths, count * longest))) - estimator.offset_
+
+    # The largest sum of depths that is an outlier's: whose decision lies below zero.
+    (threshold,) = pull_back(decision, np.array([np.nextafter(0.0, -1.0)])).tolist()
+    if not (longest and np.isfinite(threshold)):
+        raise NotCompilable("an isolation forest that takes all rows for the same")
+    trees: list[Tree] = []
+    for index, (item, chosen) in enumerate(
+        zip(estimator.estimators_, estimator.estimators_features_, strict=True)
+    ):
+        length = estimator._decision_path_lengths[index]  # noqa: SLF001 - what it adds for a leaf
+        average = estimator._average_path_length_per_tree[index]  # noqa: SLF001 - as above
+        tree = _plain_tree(item.tree_, (length + average - 1.0).reshape(-1, 1))
+        features = np.asarray(chosen)[np.maximum(tree.tests.feature, 0)]
+        tests = dataclasses.replace(tree.tests, feature=features)
+        trees.append(dataclasses.replace(tree, tests=tests))
+    header = Header(labels="above", threshold=threshold, classes=(-1, 1))
+    return Ensemble(trees, np.zeros(1), header, "float32"), block
+
+
 def _hist_gradient_boosting(estimator: Any, block: Block, labels: bool) -> tuple[Ensemble, Block]:  # noqa: FBT001
     if estimator._preprocessor is not None:  # noqa: SLF001 - how it encodes its categories
         block = encode(estimator._preprocessor, block)  # noqa: SLF001
@@ -213,6 +242,7 @@ READERS: dict[str, Callable[[Any, Block, bool], tuple[Ensemble, Block]]] = {
     "ExtraTreeClassifier": _tree_classifier,
     "DecisionTreeRegressor": _tree_regressor,
     "ExtraTreeRegressor": _tree_regressor,
+    "IsolationForest": _isolation_forest,
     "GradientBoostingClassifier": _gradient_boosting,
     "GradientBoostingRegressor": _gradient_boosting,
     "HistGradientBoostingClassifier": _hist_gradient_boosting,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -156,8 +157,19 @@ def test_boosting_on_top_of_another_estimator_is_not_compiled(
         compare(model.fit(numbers, two), numbers)
 
 
-def test_an_estimator_that_is_not_known_is_named(
-    compare: Callable[..., Any], numbers: pd.DataFrame
+@pytest.mark.parametrize(
+    "options", [{}, {"contamination": 0.2}, {"max_features": 0.5}, {"max_samples": 40}]
+)
+def test_an_isolation_forest(
+    options: dict[str, Any], compare: Callable[..., Any], numbers: pd.DataFrame
 ) -> None:
-    with pytest.raises(NotCompilable, match="no compiled form of IsolationForest"):
-        compare(IsolationForest(n_estimators=5).fit(numbers), numbers)
+    model = IsolationForest(n_estimators=20, random_state=0, **options).fit(numbers)
+    compared = compare(model, numbers, kind="int64")
+    assert compared.program.header.classes == (-1, 1)
+
+
+def test_an_estimator_that_is_not_known_is_named(
+    compare: Callable[..., Any], numbers: pd.DataFrame, two: Any
+) -> None:
+    with pytest.raises(NotCompilable, match="no compiled form of AdaBoostClassifier"):
+        compare(AdaBoostClassifier(n_estimators=2).fit(numbers, two), numbers)
