@@ -92,7 +92,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
 @batch.command()
 @click.argument("run_id")
 @output_option
-@settings_flags("batch", BatchSettings)
+@settings_flags("batch", BatchSettings, without="partition_rows")
 @json_option
 @command
 def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  # noqa: FBT001

@@ -96,11 +96,13 @@ def settings_from(flags: dict[str, Any]) -> Settings:
         raise click.UsageError(str(error)) from error
 
 
-def settings_flags(section: str, cls: type) -> Callable[[F], F]:
-    """Add a flag for each setting that a section declares."""
+def settings_flags(section: str, cls: type, *, without: str | None = None) -> Callable[[F], F]:
+    """Add a flag for each setting that a section declares, but for one the command can't take."""
 
     def add(function: F) -> F:
         for item in reversed(declared_in(cls, section)):
+            if item.name == without:
+                continue
             shown = f"{item.doc}  [default: {item.default}]"
             option = click.option(item.flag, item.name, metavar="VALUE", help=shown)
             function = option(function)
@@ -111,7 +113,7 @@ def settings_flags(section: str, cls: type) -> Callable[[F], F]:
 
 def flags_of(section: str, cls: type, values: dict[str, Any]) -> dict[str, Any]:
     """Take a section's flags out of a command's parameters, by dotted path."""
-    return {item.path: values.pop(item.name) for item in declared_in(cls, section)}
+    return {item.path: values.pop(item.name, None) for item in declared_in(cls, section)}
 
 
 def command(function: F) -> F:

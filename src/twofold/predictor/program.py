@@ -234,6 +234,7 @@ def open_program(program: Program, n_fields: int) -> Any:
         fix = "Install a wheel, or install a C compiler and then twofold again."
         raise ConfigError(problem("twofold", "its native kernel", "an installation without", fix))
     header = program.header
+    _check_outputs(header, len(program.arrays["bases"]))
     common: dict[str, Any] = {
         "input_kinds": bytes(INPUT_KINDS[item.kind] for item in header.inputs),
         "fields": _numbers(item.field for item in header.inputs),
@@ -249,6 +250,15 @@ def open_program(program: Program, n_fields: int) -> Any:
     return native.Forest(
         **common, dimensions=header.dimensions, single=header.single, divisor=header.divisor
     )
+
+
+def _check_outputs(header: Header, outputs: int) -> None:
+    """Check what the kernel isn't given: which outputs, and which classes, NumPy will take."""
+    if header.only is not None and not 0 <= header.only < outputs:
+        raise ValueError("the one output that is wanted is out of range")
+    needed = {"": 0, "argmax": outputs, "above": 2, "from": 2}[header.labels]
+    if len(header.classes) < needed:
+        raise ValueError("it has fewer classes than it may predict")
 
 
 def _categories(item: Input) -> dict[str, int] | None:

@@ -217,6 +217,11 @@ def test_what_is_missing_is_named(cli: Any, arguments: list[str], missing: str) 
     assert f"Error: Missing {missing}." in cli.said("batch", *arguments, code=2)
 
 
+def test_a_run_is_resumed_with_its_own_partitions_only(cli: Any) -> None:
+    said = cli.said("batch", "resume", "night", *OUT, "--partition-rows", "8", code=2)
+    assert "No such option '--partition-rows'" in said
+
+
 def test_runs_are_listed_in_the_order_they_began_with_their_state(cli: Any) -> None:
     interrupt("first")
     interrupt("second")

@@ -153,6 +153,24 @@ def test_a_linear_model_with_a_number_out_of_range_is_refused(
         open_program(changed(LINEAR, name, index, value), 2)
 
 
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"only": 1}, "is wanted is out of range"),
+        ({"only": -1}, "is wanted is out of range"),
+        ({"labels": "argmax"}, "fewer classes"),
+        ({"labels": "above", "classes": ("no",)}, "fewer classes"),
+        ({"labels": "from", "classes": ("no",)}, "fewer classes"),
+    ],
+)
+def test_outputs_and_classes_that_are_not_there_are_refused(
+    header: dict[str, Any], reason: str
+) -> None:
+    broken = msgspec.structs.replace(FOREST.header, **header)
+    with pytest.raises(ValueError, match=reason):
+        open_program(Program(broken, FOREST.arrays), 2)
+
+
 def test_an_input_of_a_field_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="field is out of range"):
         open_program(FOREST, 1)

@@ -162,16 +162,18 @@ def source_of(model: Any, *, output: OutputKind | None, call: Literal["row", "ba
     )
 
 
-def predictions_of(estimator: Any, frame: Any, output: Declared, *, named: bool) -> list[Any]:
-    """What an estimator itself predicts: one array per output.
+def predictions_of(source: Source, estimator: Any, frame: Any) -> list[Any] | None:
+    """What an estimator itself predicts: one array per output; None without one or a frame.
 
     Args:
-        estimator: With `predict`, and `predict_proba` if probabilities are its output.
-        frame: A pandas frame.
-        output: What is asked for.
-        named: Whether it was trained on a frame; else on a matrix.
+        source: What it was read as; it was trained on a frame if this has feature names.
+        estimator: With `predict`, and `predict_proba` if probabilities are its output; or None.
+        frame: A pandas frame, or None.
     """
-    rows = frame if named else frame.to_numpy()
+    if frame is None or estimator is None:
+        return None
+    output = source.output
+    rows = frame.to_numpy() if source.feature_names is None else frame
     if output.kind != "probability":
         found = estimator.predict(rows)
         return [found] if found.ndim == 1 else list(found.T)

@@ -109,10 +109,7 @@ class SklearnSource:
 
     def predict_given(self, frame: Any) -> list[Any] | None:
         """What the estimator itself predicts."""
-        if frame is None:
-            return None
-        named = self.feature_names is not None
-        return predictions_of(self.estimator, frame, self.output, named=named)
+        return predictions_of(self, self.estimator, frame)
 
     def _output(self, output: OutputKind | None) -> Declared:
         classes = getattr(self.estimator, "classes_", None)

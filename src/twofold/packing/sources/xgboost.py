@@ -151,10 +151,7 @@ class XgboostSource:
 
     def predict_given(self, frame: Any) -> list[Any] | None:
         """What the estimator itself predicts."""
-        if frame is None or self._estimator is None:
-            return None
-        named = self.feature_names is not None
-        return predictions_of(self._estimator, frame, self.output, named=named)
+        return predictions_of(self, self._estimator, frame)
 
     def write_original(
         self,
