@@ -236,9 +236,10 @@ def test_stop_answers_what_is_in_flight_then_ends_well(folder: Path) -> None:
             assert idle.recv(100) == b""
             half.sendall(ONE[-10:])
             answers = [read_response(half), read_response(busy)]
+            # Its own worker may have learnt of the stop only after answering, but then it hangs up.
+            assert half.recv(100) == b""
         assert server.process.wait(LIMIT_S) == 0
     assert b'"prediction":5.0' in answers[0]
-    assert b"Connection: close" in answers[0]
     assert b'"prediction":1556.0' in answers[1]
     with pytest.raises(OSError, match="refused"):
         server.connect()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -87,20 +89,25 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(workplace: Path, output: Path, leave: int) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def started(workplace: Path, output: Path, leave: int) -> Iterator[subprocess.Popen[str]]:
     source = Path(twofold.__file__).parents[1]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", CHILD, str(workplace), str(output), str(PARTITION_ROWS)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(workplace)])},
         stdin=leave,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def run_to_the_end(workplace: Path, output: Path) -> int:
     """Run without disturbance; gives the rows taken over from earlier attempts."""
-    with start(workplace, output, subprocess.DEVNULL) as child:
+    with started(workplace, output, subprocess.DEVNULL) as child:
         said, _ = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 0
     return int(said.splitlines()[-1].removeprefix("resumed "))
@@ -110,7 +117,7 @@ def kill_at(
     workplace: Path, output: Path, event: str, count: int, *, by: signal.Signals = signal.SIGKILL
 ) -> None:
     """Start a run and end it when it says an event for the `count`-th time."""
-    with start(workplace, output, subprocess.PIPE) as child:
+    with started(workplace, output, subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdin is not None
         for line in child.stdout:

@@ -1,14 +1,26 @@
-"""The local engine: batches predicted by threads of this process, a bounded number at a time."""
+"""The local engine: batches predicted by threads of this process, a bounded number at a time.
+
+It is built of `_thread` and `queue.SimpleQueue` alone, because the thread that waits here is the
+main one, which Ctrl-C interrupts anywhere. Locks written in Python, on which
+`concurrent.futures` and `threading.Thread.start` wait, may then stay held for good, and the
+process never ends; those of `SimpleQueue` are made for it ("reentrant" in its documentation).
+"""
 
 from __future__ import annotations
 
+import _thread
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 
 from twofold.batch.chunks import Chunk
 from twofold.batch.predict import Predicted
+
+Answer = SimpleQueue[Predicted | BaseException]
+"""Where the result of one batch is put, once."""
+Tasks = SimpleQueue[tuple[Chunk, Answer] | None]
+"""What the threads take; None ends one of them."""
 
 
 def cores() -> int:
@@ -27,6 +39,9 @@ def predict_in_order(
 ) -> Generator[Predicted]:
     """Predict batches while the next ones are read and the last ones written.
 
+    Interrupted or closed, it still waits for the batches in the threads' hands; interrupted once
+    more, it leaves the threads behind, which end with the process.
+
     Args:
         chunks: Read in the caller's thread, as room comes free.
         predict: Called in `workers` threads.
@@ -36,14 +51,51 @@ def predict_in_order(
     Yields:
         One result per batch, in the order of `chunks`.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="twofold-batch")
-    held: deque[Future[Predicted]] = deque()
+    tasks: Tasks = SimpleQueue()
+    ended: SimpleQueue[None] = SimpleQueue()
+    held: deque[Answer] = deque()
+    started = 0
     try:
+        while started < workers:
+            _thread.start_new_thread(_work, (tasks, predict, ended))
+            started += 1
         for chunk in chunks:
-            held.append(pool.submit(predict, chunk))
+            answer: Answer = SimpleQueue()
+            tasks.put((chunk, answer))
+            held.append(answer)
             if len(held) >= workers + max_waiting:
-                yield held.popleft().result()
+                yield _result(held.popleft())
         while held:
-            yield held.popleft().result()
+            yield _result(held.popleft())
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _empty(tasks)
+        for _ in range(workers):
+            tasks.put(None)
+        for _ in range(started):
+            ended.get()
+
+
+def _work(tasks: Tasks, predict: Callable[[Chunk], Predicted], ended: SimpleQueue[None]) -> None:
+    while (task := tasks.get()) is not None:
+        chunk, answer = task
+        try:
+            answer.put(predict(chunk))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+            answer.put(error)
+        del task, chunk, answer  # or they would be kept until the next batch comes
+    ended.put(None)
+
+
+def _result(answer: Answer) -> Predicted:
+    result = answer.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _empty(tasks: Tasks) -> None:
+    try:
+        while True:
+            tasks.get_nowait()
+    except Empty:
+        return

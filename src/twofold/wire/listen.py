@@ -76,11 +76,15 @@ async def _listen(
     ready()
     await stop.wait()
     loop.remove_reader(parent)
+    # Whoever is answered from now on is told that the connection ends. Idle ones are closed by
+    # the checks, which must not see those whose request is yet to be read.
+    checks.cancel()
+    connections.draining = True
     for _ in range(READ_TURNS):
         await asyncio.sleep(0)
     drain()
-    connections.draining = True
     server.close()
+    checks = asyncio.create_task(_check(connections))
     until_s = connections.clock() + connections.settings.drain_s
     while len(connections) > 0 and connections.clock() < until_s:  # noqa: ASYNC110
         # The connections know nothing of the loop: they are asked, for as long as draining takes.
@@ -93,5 +97,5 @@ async def _listen(
 
 async def _check(connections: Connections) -> None:
     while True:
-        await asyncio.sleep(CHECK_S)
         connections.check()
+        await asyncio.sleep(CHECK_S)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -46,9 +48,39 @@ def test_failure_ends_the_run_and_no_thread_stays_behind() -> None:
             raise MemoryError
         return number
 
-    chunks = cast("Any", iter(range(50)))
-    results = predict_in_order(chunks, predict, workers=4, max_waiting=2)
-    with contextlib.closing(cast("Any", results)), pytest.raises(MemoryError):
+    before = _thread._count()
+    results = predict_in_order(cast("Any", iter(range(50))), predict, workers=4, max_waiting=2)
+    with contextlib.closing(results), pytest.raises(MemoryError):
         list(results)
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("twofold-batch")]
+    until_no_more_than(before)
+
+
+def test_closed_run_waits_for_the_batches_at_work_and_begins_no_others() -> None:
+    at_work = threading.Semaphore(0)
+    begun: list[int] = []
+    finished: list[int] = []
+    go_on = threading.Event()
+
+    def predict(number: Any) -> Any:
+        begun.append(number)
+        at_work.release()
+        assert number == 0 or go_on.wait(10)
+        finished.append(number)
+        return number
+
+    before = _thread._count()
+    results = predict_in_order(cast("Any", iter(range(50))), predict, workers=2, max_waiting=9)
+    assert next(results) == cast("Any", 0)
+    for _ in range(3):
+        assert at_work.acquire(timeout=10)
+    threading.Timer(0.05, go_on.set).start()
+    results.close()
+    assert sorted(begun) == sorted(finished) == [0, 1, 2]
+    until_no_more_than(before)
+
+
+def until_no_more_than(threads: int) -> None:
+    end_s = time.monotonic() + 10
+    while _thread._count() > threads:
+        assert time.monotonic() < end_s
+        time.sleep(0.001)

@@ -149,7 +149,9 @@ def test_what_was_sent_before_the_stop_is_answered_although_nobody_had_accepted_
     assert sorted(bench.happened[1:4]) == ["/0", "/1", "/2"]
     assert bench.happened[4:] == ["drain"]
     for number, client in enumerate(clients):
-        assert read_all(client).endswith(f"answer to /{number}")
+        text = read_all(client)
+        assert text.endswith(f"answer to /{number}")
+        assert "Connection: close\r\n" in text
 
 
 def test_request_in_flight_is_finished_while_draining_and_its_connection_closed(
