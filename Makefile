@@ -61,7 +61,7 @@ bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30
-KERNEL := $(addprefix src/kernel/,forest.c inputs.c link.c)
+KERNEL := $(addprefix src/kernel/,forest.c inputs.c instructions.c link.c)
 SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "instructions.h"
 #include "link.h"
 
 #define PADDED_LEAVES 64
@@ -368,10 +369,7 @@ static void walk_trees(const struct forest *forest, uint32_t first, int count,
             exits[k] = step(nodes[k], exits[k], codes);
 }
 
-/* Whether one row goes through groups; set with the instructions for many rows. */
-static _Atomic int use_groups;
-
-#if defined(__x86_64__) && defined(__GNUC__)
+#ifdef WITH_X86
 #include <immintrin.h>
 
 #define LOOKUP __attribute__((target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi")))
@@ -504,7 +502,7 @@ static void predict_in_groups(const struct forest *forest, const double *numbers
 
 void forest_predict_one(const struct forest *forest, const double *numbers,
                         const int32_t *categories, uint16_t *codes, double *out) {
-    if (forest->n_groups && use_groups) {
+    if (forest->n_groups && can_look_up()) {
         predict_in_groups(forest, numbers, categories, codes, out);
         return;
     }
@@ -600,7 +598,7 @@ typedef void predict_blocks(const struct forest *, const struct input_rows *, in
 #undef VECTOR_BYTES
 #undef NAME
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#ifdef WITH_X86
 #define TARGET __attribute__((target("avx2,bmi,lzcnt")))
 #define VECTOR_BYTES 32
 #define NAME(name) name##_avx2
@@ -619,69 +617,13 @@ typedef void predict_blocks(const struct forest *, const struct input_rows *, in
 #undef WITH_AVX512
 #endif
 
-struct variant {
-    const char *name;
-    predict_blocks *predict;
+static predict_blocks *const PREDICT[INSTRUCTION_SETS] = {
+    [PLAIN] = predict_plain,
+#ifdef WITH_X86
+    [AVX2] = predict_avx2,
+    [AVX512] = predict_avx512,
+#endif
 };
-
-static const struct variant VARIANTS[] = {
-#if defined(__x86_64__) && defined(__GNUC__)
-    {"avx512", predict_avx512},
-    {"avx2", predict_avx2},
-#endif
-    {"plain", predict_plain},
-};
-#define N_VARIANTS (sizeof VARIANTS / sizeof *VARIANTS)
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <cpuid.h>
-
-/* Not every compiler knows this feature by name. */
-static int has_lzcnt(void) {
-    unsigned int a, b, c = 0, d;
-    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 5 & 1);
-}
-#endif
-
-static int is_supported(const char *name) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    __builtin_cpu_init();
-    if (!strcmp(name, "avx512"))
-        return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("bmi") && has_lzcnt();
-    if (!strcmp(name, "avx2"))
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-               has_lzcnt();
-#endif
-    return !strcmp(name, "plain");
-}
-
-static int has_lookup(const char *name) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    return !strcmp(name, "avx512") && __builtin_cpu_supports("avx512vbmi");
-#else
-    (void)name;
-    return 0;
-#endif
-}
-
-static const struct variant *_Atomic chosen; /* forest_use may come while others predict */
-
-int forest_use(const char *instructions) {
-    for (size_t i = 0; i < N_VARIANTS; i++)
-        if (!strcmp(VARIANTS[i].name, instructions) && is_supported(instructions)) {
-            chosen = &VARIANTS[i];
-            use_groups = has_lookup(instructions);
-            return 1;
-        }
-    return 0;
-}
-
-const char *forest_instructions(void) {
-    for (size_t i = 0; !chosen && i < N_VARIANTS; i++) forest_use(VARIANTS[i].name);
-    return ((const struct variant *)chosen)->name;
-}
 
 /* Write a block's predictions, from its sums. */
 static void write_block(const struct forest *forest, const struct scratch *scratch, int count,
@@ -703,7 +645,7 @@ void forest_predict(const struct forest *forest, const struct input_rows *inputs
     char *const start = (char *)aligned((size_t)memory);
     const size_t size = lay_out(forest, NULL, NULL);
     for (int b = 0; b < BLOCKS; b++) lay_out(forest, start + (size_t)b * size, &scratches[b]);
-    predict_blocks *const predict = ((const struct variant *)chosen)->predict;
+    predict_blocks *const predict = PREDICT[instructions()];
     for (int64_t first = 0; first < rows; first += BLOCKS * BLOCK_ROWS) {
         const int64_t left = rows - first;
         const int several = left < BLOCKS * BLOCK_ROWS ? (int)left : BLOCKS * BLOCK_ROWS;

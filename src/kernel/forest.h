@@ -145,8 +145,4 @@ void forest_predict(const struct forest *forest, const struct input_rows *inputs
 void forest_predict_one(const struct forest *forest, const double *numbers,
                         const int32_t *categories, uint16_t *codes, double *out);
 
-/* The instructions used for many rows, and a way to ask for less of them (for tests). */
-const char *forest_instructions(void);
-int forest_use(const char *instructions);
-
 #endif

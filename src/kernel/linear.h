@@ -51,10 +51,12 @@ struct term {
     uint32_t reserved;
 };
 
+/* The numbers are those of enum link. */
+enum linear_link { LINEAR_NONE = 0, LINEAR_SIGMOID = 1 /* 1 / (1 + exp(-x)) */ };
+
 struct linear {
     uint32_t n_inputs, n_terms, n_steps, n_edges, n_weights, n_outputs;
     int link;
-    double scale;
     uint8_t *input_kinds;
     struct term *terms;
     struct step *steps;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "forest.h"
+#include "instructions.h"
 #include "linear.h"
 #include "reader.h"
 
@@ -191,16 +192,16 @@ static const char *take_linear(Model *self, Py_buffer *parts) {
 static int linear_init(Model *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"input_kinds", "terms",  "steps",     "edges",      "weights",
                             "bases",       "fields", "positions", "categories", "n_fields",
-                            "link",        "scale",  NULL};
+                            "link",        NULL};
     if (!begin(self)) return -1;
     Py_buffer parts[8];
     memset(parts, 0, sizeof parts);
     PyObject *categories;
     struct linear *linear = &self->linear;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*y*y*y*y*y*y*y*O!nid", names, &parts[0],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*y*y*y*y*y*y*y*O!ni", names, &parts[0],
                                      &parts[1], &parts[2], &parts[3], &parts[4], &parts[5],
                                      &parts[6], &parts[7], &PyTuple_Type, &categories,
-                                     &self->n_fields, &linear->link, &linear->scale))
+                                     &self->n_fields, &linear->link))
         return -1;
     Py_XSETREF(self->categories, Py_NewRef(categories));
     self->is_linear = 1;
@@ -480,10 +481,10 @@ static PyTypeObject LinearType = MODEL_TYPE("twofold._kernel.Linear", linear_doc
 PyDoc_STRVAR(instructions_doc,
 "instructions()\n--\n\nThe instructions used for many rows: 'avx512', 'avx2' or 'plain'.");
 
-static PyObject *instructions(PyObject *module, PyObject *unused) {
+static PyObject *show_instructions(PyObject *module, PyObject *unused) {
     (void)module;
     (void)unused;
-    return PyUnicode_FromString(forest_instructions());
+    return PyUnicode_FromString(instructions_name());
 }
 
 PyDoc_STRVAR(use_doc,
@@ -492,11 +493,11 @@ PyDoc_STRVAR(use_doc,
 static PyObject *use(PyObject *module, PyObject *name) {
     (void)module;
     const char *text = PyUnicode_AsUTF8(name);
-    return text ? PyBool_FromLong(forest_use(text)) : NULL;
+    return text ? PyBool_FromLong(use_instructions(text)) : NULL;
 }
 
 static PyMethodDef module_methods[] = {
-    {"instructions", instructions, METH_NOARGS, instructions_doc},
+    {"instructions", show_instructions, METH_NOARGS, instructions_doc},
     {"use", use, METH_O, use_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -513,7 +514,7 @@ PyMODINIT_FUNC PyInit__kernel(void) {
     if (PyType_Ready(&ForestType) || PyType_Ready(&LinearType) || PyType_Ready(&ReaderType)) return NULL;
     PyObject *made = PyModule_Create(&module);
     if (!made) return NULL;
-    forest_instructions(); /* chosen once, before any thread asks */
+    instructions_name(); /* chosen once, before any thread asks */
     if (PyModule_AddObjectRef(made, "Forest", (PyObject *)&ForestType) ||
         PyModule_AddObjectRef(made, "Linear", (PyObject *)&LinearType) ||
         PyModule_AddObjectRef(made, "Reader", (PyObject *)&ReaderType))

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "forest.h"
+#include "instructions.h"
 #include "link.h"
 
 #define DEFAULT_S 30
@@ -611,7 +612,7 @@ static void compare_set(const char *set_name, const struct forest *forest, const
     uint8_t *scratch = checked(malloc(slack + needed));
     memset(out, 0x5a, cells * sizeof *out);
     memset(scratch, (int)below(256), slack + needed); /* what was never written must not matter */
-    if (!forest_use(set_name)) fail("instructions were there, and are no more");
+    if (!use_instructions(set_name)) fail("instructions were there, and are no more");
     forest_predict(forest, rows->inputs, rows->n, out, stride, scratch + slack);
     for (uint32_t d = 0; d < forest->n_outputs; d++)
         for (int64_t row = 0; row < stride && d * stride + row < (int64_t)cells; row++) {
@@ -791,7 +792,7 @@ int main(int argc, char **argv) {
     const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) << 20;
     const char *known[] = {"avx512", "avx2", "plain"};
     for (int i = 0; i < 3; i++)
-        if (forest_use(known[i])) sets[n_sets++] = known[i];
+        if (use_instructions(known[i])) sets[n_sets++] = known[i];
     signal(SIGABRT, end_failed);
     signal(SIGALRM, end_failed);
     printf("seed %" PRIu64 ", %g s, instructions:", seed, seconds);

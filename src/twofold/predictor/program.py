@@ -143,7 +143,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         dimensions: Of a forest: values per leaf: 1, or one per output.
         single: Of a forest: whether sums are float32.
         link: One of `LINKS`.
-        scale: Of a sigmoid.
+        scale: Of a forest's sigmoid.
         divisor: Of a forest: what sums are divided by.
         finish: What NumPy still has to do, in its own bits: `softmax` over the outputs, or `exp`.
         labels: Where labels are predicted, how: `argmax` of the outputs, or of one output whether
@@ -242,13 +242,16 @@ def open_program(program: Program, n_fields: int) -> Any:
         "categories": tuple(_categories(item) for item in header.inputs),
         "n_fields": n_fields,
         "link": LINKS[header.link],
-        "scale": header.scale,
         **program.arrays,
     }
     if header.kind == "linear":
         return native.Linear(**common)
     return native.Forest(
-        **common, dimensions=header.dimensions, single=header.single, divisor=header.divisor
+        **common,
+        dimensions=header.dimensions,
+        single=header.single,
+        scale=header.scale,
+        divisor=header.divisor,
     )
 
 
