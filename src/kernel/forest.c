@@ -46,7 +46,6 @@ static const char *check_tree(const struct forest *forest, struct tree *tree, ui
     for (uint32_t i = 0; i < count; i++) depths[i] = UINT32_MAX;
     depths[0] = 0;
     tree->depth = 0;
-    tree->shallow = UINT32_MAX;
     tree->n_leaves = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (nodes[i].column >= forest->n_columns) return "a node's column is out of range";
@@ -54,7 +53,6 @@ static const char *check_tree(const struct forest *forest, struct tree *tree, ui
         if (nodes[i].left == i) {
             if (nodes[i].code != MAX_CODE) return "a leaf has a test";
             if (depths[i] > tree->depth) tree->depth = depths[i];
-            if (depths[i] < tree->shallow) tree->shallow = depths[i];
             tree->n_leaves++;
             continue;
         }
@@ -73,24 +71,124 @@ static const char *check_tree(const struct forest *forest, struct tree *tree, ui
 
 static uint32_t times_four(uint32_t byte) { return byte * 0x01010101u; }
 
-/* Number the leaves from left to right: first and end of each subtree. */
-static void number_leaves(const struct node *nodes, uint32_t count, uint32_t *first,
-                          uint32_t *end) {
-    /* Sizes from the last node up, since children follow their parents; then starts down. */
-    for (uint32_t i = count; i-- > 0;)
-        end[i] = nodes[i].left == i ? 1 : end[nodes[i].left] + end[nodes[i].left + 1];
-    first[0] = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (nodes[i].left == i) continue;
-        first[nodes[i].left] = first[i];
-        first[nodes[i].left + 1] = first[i] + end[nodes[i].left];
+/* The part of a tree that has bit sets: all of it, or its top. Node k's children are left[k] and
+ * left[k] + 1; where it ends, left[k] is k. */
+struct top {
+    uint32_t count;
+    uint32_t nodes[2 * MAX_BIT_LEAVES]; /* of the tree */
+    uint32_t left[2 * MAX_BIT_LEAVES];
+    uint32_t first[2 * MAX_BIT_LEAVES]; /* leaf of its subtree, from left to right */
+    uint32_t end[2 * MAX_BIT_LEAVES];
+};
+
+static int is_end(const struct top *top, uint32_t k) { return top->left[k] == k; }
+
+/* Open the node with the longest walk below until there are MAX_BIT_LEAVES ends: what rows walk
+ * side by side takes as long as the longest. */
+static void cut(const struct node *nodes, const uint32_t *far, struct top *top) {
+    top->count = 1;
+    top->nodes[0] = top->left[0] = 0;
+    for (uint32_t ends = 1; ends < MAX_BIT_LEAVES; ends++) {
+        uint32_t opened = 0, steps = 0;
+        for (uint32_t k = 0; k < top->count; k++)
+            if (is_end(top, k) && far[top->nodes[k]] > steps) opened = k, steps = far[top->nodes[k]];
+        top->left[opened] = top->count;
+        for (uint32_t side = 0; side < 2; side++, top->count++) {
+            top->nodes[top->count] = nodes[top->nodes[opened]].left + side;
+            top->left[top->count] = top->count;
+        }
     }
-    for (uint32_t i = 0; i < count; i++) end[i] += first[i];
 }
 
-/* The narrow column that holds a code, made if there is none yet. */
-static int narrow_of(struct forest *forest, uint32_t *made, uint32_t column, uint32_t code) {
-    const uint32_t low = code / MAX_NARROW_CODE * MAX_NARROW_CODE;
+/* Number the ends from left to right: sizes from the last node up, since children follow their
+ * parents; then starts down. */
+static void number_ends(struct top *top) {
+    uint32_t *first = top->first, *end = top->end;
+    const uint32_t *left = top->left;
+    for (uint32_t k = top->count; k-- > 0;)
+        end[k] = is_end(top, k) ? 1 : end[left[k]] + end[left[k] + 1];
+    first[0] = 0;
+    for (uint32_t k = 0; k < top->count; k++) {
+        if (is_end(top, k)) continue;
+        first[left[k]] = first[k];
+        first[left[k] + 1] = first[k] + end[left[k]];
+    }
+    for (uint32_t k = 0; k < top->count; k++) end[k] += first[k];
+}
+
+/* Steps of the longest walk from each node of a tree; from each child, before its parent. */
+static void measure_walks(const struct node *nodes, uint32_t count, uint32_t *far) {
+    for (uint32_t i = count; i-- > 0;) {
+        const uint32_t left = nodes[i].left;
+        far[i] = left == i ? 0 : 1 + (far[left] > far[left + 1] ? far[left] : far[left + 1]);
+    }
+}
+
+/* A tree's top; `far` has room for a number per node of a tree that is cut. */
+static void take_top(const struct forest *forest, const struct tree *tree, uint32_t *far,
+                     struct top *top) {
+    const struct node *nodes = forest->nodes + tree->root;
+    if (tree->n_leaves <= MAX_BIT_LEAVES) {
+        top->count = tree->n_nodes;
+        for (uint32_t k = 0; k < tree->n_nodes; k++) {
+            top->nodes[k] = k;
+            top->left[k] = nodes[k].left;
+        }
+    } else {
+        measure_walks(nodes, tree->n_nodes, far);
+        cut(nodes, far, top);
+    }
+    number_ends(top);
+}
+
+/* Whether a node of a top has a test that may fail. */
+static int may_fail(const struct node *nodes, const struct top *top, uint32_t k) {
+    return !is_end(top, k) && nodes[top->nodes[k]].code != MAX_CODE;
+}
+
+static int compare_tests(const void *a, const void *b) {
+    const uint32_t one = *(const uint32_t *)a, other = *(const uint32_t *)b;
+    return (one > other) - (one < other);
+}
+
+#define MAX_RANK_ENTRIES (1u << 26) /* in all: 128 MiB */
+
+/* Rank codes among those of the tests in all tops, given as sorted column << 16 | code. */
+static const char *rank_codes(struct forest *forest, const uint32_t *tests, size_t n_tests) {
+    forest->ranks = calloc((size_t)forest->n_columns + 1, sizeof *forest->ranks);
+    if (!forest->ranks) return "out of memory";
+    uint64_t entries = 0;
+    for (size_t i = 0; i < n_tests; i++) /* the last test of a column has its greatest code */
+        forest->ranks[tests[i] >> 16].last = (tests[i] & 0xffff) + 1;
+    for (uint32_t i = 0; i < forest->n_columns; i++) {
+        forest->ranks[i].first = (uint32_t)entries;
+        entries += forest->ranks[i].last + 1;
+        if (entries > MAX_RANK_ENTRIES) return "the forest is too large";
+    }
+    forest->by_code = malloc((size_t)entries * sizeof *forest->by_code + 1);
+    if (!forest->by_code) return "out of memory";
+    size_t test = 0;
+    for (uint32_t i = 0; i < forest->n_columns; i++) {
+        uint16_t *by_code = forest->by_code + forest->ranks[i].first, rank = 0;
+        for (uint32_t code = 0; code <= forest->ranks[i].last; code++) {
+            by_code[code] = rank;
+            const size_t before = test;
+            while (test < n_tests && tests[test] == (i << 16 | code)) test++;
+            rank = (uint16_t)(rank + (test > before));
+        }
+    }
+    return NULL;
+}
+
+static uint32_t rank_of_code(const struct forest *forest, uint32_t column, uint32_t code) {
+    if (!forest->ranks) return code;
+    const struct rank *rank = &forest->ranks[column];
+    return forest->by_code[rank->first + (code < rank->last ? code : rank->last)];
+}
+
+/* The narrow column that holds a rank, made if there is none yet. */
+static int narrow_of(struct forest *forest, uint32_t *made, uint32_t column, uint32_t rank) {
+    const uint32_t low = rank / MAX_NARROW_CODE * MAX_NARROW_CODE;
     for (uint32_t i = made[column]; i != UINT32_MAX; i = forest->narrows[i].next)
         if (forest->narrows[i].low == low) return (int)i;
     if (forest->n_narrow % 64 == 0) {
@@ -105,60 +203,75 @@ static int narrow_of(struct forest *forest, uint32_t *made, uint32_t column, uin
     return (int)index;
 }
 
-static const char *derive_tree(struct forest *forest, struct tree *tree, uint32_t *n_strikes,
-                               uint32_t *made) {
-    uint32_t first[2 * MAX_BIT_LEAVES], end[2 * MAX_BIT_LEAVES];
+static const char *derive_tree(struct forest *forest, struct tree *tree, const struct top *top,
+                               uint32_t *n_strikes, uint32_t *made) {
     const struct node *nodes = forest->nodes + tree->root;
-    number_leaves(nodes, tree->n_nodes, first, end);
-    tree->n_words = (tree->n_leaves + WORD_LEAVES - 1) / WORD_LEAVES;
+    tree->n_words = (top->end[0] + WORD_LEAVES - 1) / WORD_LEAVES;
     tree->strikes = *n_strikes;
     for (uint32_t word = 0; word < tree->n_words; word++) {
         const uint32_t low = word * WORD_LEAVES, high = low + WORD_LEAVES;
-        for (uint32_t i = 0; i < tree->n_nodes; i++) {
-            if (nodes[i].left == i || nodes[i].code == MAX_CODE) continue; /* never fails */
-            const uint32_t from = first[nodes[i].left], to = end[nodes[i].left];
+        for (uint32_t k = 0; k < top->count; k++) {
+            if (!may_fail(nodes, top, k)) continue;
+            const uint32_t from = top->first[top->left[k]], to = top->end[top->left[k]];
             if (to <= low || from >= high) continue;
             uint32_t struck = 0; /* leaf 0 is the highest bit: the first leaf left counts zeros */
             for (uint32_t leaf = from < low ? low : from; leaf < to && leaf < high; leaf++)
                 struck |= 0x80u >> (leaf - low);
-            const int column = narrow_of(forest, made, nodes[i].column, nodes[i].code);
+            const struct node *node = &nodes[top->nodes[k]];
+            const uint32_t rank = rank_of_code(forest, node->column, node->code);
+            const int column = narrow_of(forest, made, node->column, rank);
             if (column < 0) return "out of memory";
             forest->strikes[(*n_strikes)++] = (struct strike){
-                (uint32_t)column, times_four(nodes[i].code % MAX_NARROW_CODE),
-                times_four(~struck & 0xffu)};
+                (uint32_t)column, times_four(rank % MAX_NARROW_CODE), times_four(~struck & 0xffu)};
         }
         tree->ends[word] = *n_strikes - tree->strikes;
     }
+    return NULL;
+}
+
+static void place_leaves(struct forest *forest, const struct tree *tree, const struct top *top) {
     const uint32_t dimensions = forest->dimensions;
-    for (uint32_t i = 0; i < tree->n_nodes; i++) {
-        if (nodes[i].left != i) continue;
+    for (uint32_t k = 0; k < top->count; k++) {
+        if (!is_end(top, k)) continue;
         for (uint32_t d = 0; d < dimensions; d++) {
-            const size_t at = tree->leaves + (size_t)d * PADDED_LEAVES + first[i];
-            const double value = forest->values[(size_t)(tree->root + i) * dimensions + d];
+            const size_t at = tree->leaves + (size_t)d * PADDED_LEAVES + top->first[k];
+            const double value =
+                forest->values[(size_t)(tree->root + top->nodes[k]) * dimensions + d];
             forest->leaves[at] = value;
             forest->leaves_f32[at] = (float)value;
         }
     }
-    return NULL;
+}
+
+/* Where walks begin, and how long the longest is; `far` as measured. */
+static void place_cuts(struct forest *forest, struct tree *tree, const struct top *top,
+                       const uint32_t *far) {
+    tree->far = 0;
+    for (uint32_t k = 0; k < top->count; k++) {
+        if (!is_end(top, k)) continue;
+        forest->cuts[tree->leaves + top->first[k]] = top->nodes[k];
+        if (far[top->nodes[k]] > tree->far) tree->far = far[top->nodes[k]];
+    }
 }
 
 /* A tree's tests that strike leaves of one half, into every 16th place; gives how many. */
 static uint32_t fill_slots(struct forest *forest, const struct tree *tree, uint32_t *made,
                            uint32_t half, uint16_t *tests, uint32_t *keeps) {
-    uint32_t first[2 * MAX_BIT_LEAVES], end[2 * MAX_BIT_LEAVES], count = 0;
+    struct top top;
+    take_top(forest, tree, NULL, &top);
     const struct node *nodes = forest->nodes + tree->root;
-    number_leaves(nodes, tree->n_nodes, first, end);
     const uint32_t low = half * 32, high = low + 32;
-    for (uint32_t i = 0; i < tree->n_nodes; i++) {
-        if (nodes[i].left == i || nodes[i].code == MAX_CODE) continue;
-        const uint32_t from = first[nodes[i].left], to = end[nodes[i].left];
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < top.count; k++) {
+        if (!may_fail(nodes, &top, k)) continue;
+        const uint32_t from = top.first[top.left[k]], to = top.end[top.left[k]];
         if (to <= low || from >= high) continue;
         uint32_t struck = 0;
         for (uint32_t leaf = from < low ? low : from; leaf < to && leaf < high; leaf++)
             struck |= 0x80000000u >> (leaf - low);
         if (tests) {
-            const int column = narrow_of(forest, made, nodes[i].column, nodes[i].code);
-            const uint32_t code = nodes[i].code % MAX_NARROW_CODE;
+            const int column = narrow_of(forest, made, nodes[k].column, nodes[k].code);
+            const uint32_t code = nodes[k].code % MAX_NARROW_CODE;
             tests[count * GROUP_TREES] = (uint16_t)((uint32_t)column | code << 8);
             keeps[count * GROUP_TREES] = ~struck;
         }
@@ -167,12 +280,57 @@ static uint32_t fill_slots(struct forest *forest, const struct tree *tree, uint3
     return count;
 }
 
+/* Lay a tree out as a heap: below a leaf all tests are such that never fail, and all ends are it. */
+static int fill_heap(struct forest *forest, const struct tree *tree, uint32_t *made,
+                     uint8_t *tests, double *leaves) {
+    const struct node *nodes = forest->nodes + tree->root;
+    uint32_t at[2 * HEAP_LEAVES] = {0};
+    for (uint32_t k = 1; k < HEAP_LEAVES; k++) {
+        const struct node *node = &nodes[at[k]];
+        const int is_leaf = node->left == at[k];
+        int column = 0;
+        if (node->code != MAX_CODE) {
+            column = narrow_of(forest, made, node->column, node->code);
+            if (column < 0) return -1;
+        }
+        tests[k] = (uint8_t)column;
+        tests[HEAP_LEAVES + k] =
+            node->code == MAX_CODE ? MAX_NARROW_CODE : node->code % MAX_NARROW_CODE;
+        at[2 * k] = node->left;
+        at[2 * k + 1] = is_leaf ? at[k] : node->left + 1;
+    }
+    for (uint32_t k = 0; k < HEAP_LEAVES; k++)
+        leaves[k] = forest->values[tree->root + at[HEAP_LEAVES + k]];
+    return 0;
+}
+
+/* Lay the trees out as heaps; the caller has made sure that they can be. */
+static const char *derive_heaps(struct forest *forest, uint32_t *made) {
+    forest->heap_leaves =
+        malloc((size_t)forest->n_trees * HEAP_LEAVES * sizeof *forest->heap_leaves + 1);
+    uint8_t *heaps = calloc((size_t)forest->n_trees * HEAP_BYTES + 1, 1);
+    forest->heaps = heaps;
+    if (!forest->heap_leaves || !heaps) return "out of memory";
+    for (uint32_t t = 0; t < forest->n_trees; t++)
+        if (fill_heap(forest, &forest->trees[t], made, heaps + (size_t)t * HEAP_BYTES,
+                      forest->heap_leaves + (size_t)t * HEAP_LEAVES))
+            return "out of memory";
+    return NULL;
+}
+
+/* Whether heaps are less work than `slots`: a slot takes about half as long as a tree's heap. */
+static int is_for_heaps(const struct forest *forest, uint64_t slots) {
+    for (uint32_t t = 0; t < forest->n_trees; t++)
+        if (forest->trees[t].depth > HEAP_DEPTH) return 0;
+    return forest->dimensions == 1 && slots > 2 * (uint64_t)forest->n_trees;
+}
+
 #define NEVER (MAX_NARROW_CODE << 8) /* no byte is larger */
 
-/* Lay the trees out for one row, if all have bit sets and the row fits the table. */
+/* Lay the trees out for one row, if none is cut and the row fits the table. */
 static const char *derive_groups(struct forest *forest, uint32_t *made) {
-    if (forest->n_bit_trees < forest->n_trees || forest->n_narrow > MAX_TABLE ||
-        forest->n_columns > MAX_TABLE || forest->n_edges > INT32_MAX)
+    if (forest->n_cut || forest->n_narrow > MAX_TABLE || forest->n_columns > MAX_TABLE ||
+        forest->n_edges > INT32_MAX)
         return NULL;
     forest->row_firsts = malloc(((size_t)forest->n_columns + 1) * sizeof(uint32_t));
     forest->row_counts = malloc(((size_t)forest->n_columns + 1) * sizeof(uint32_t));
@@ -201,6 +359,7 @@ static const char *derive_groups(struct forest *forest, uint32_t *made) {
         slots += group->slots[0] + group->slots[1];
         if (slots > UINT32_MAX / GROUP_TREES) return "the forest is too large";
     }
+    if (is_for_heaps(forest, slots)) return derive_heaps(forest, made);
     const size_t count = (size_t)slots * GROUP_TREES + 1;
     forest->group_tests = malloc(count * sizeof *forest->group_tests);
     forest->group_keeps = malloc(count * sizeof *forest->group_keeps);
@@ -223,30 +382,72 @@ static const char *derive_groups(struct forest *forest, uint32_t *made) {
     return NULL;
 }
 
+/* The tests of all tops, sorted; NULL without memory. */
+static uint32_t *sorted_tests(const struct forest *forest, uint32_t *room, size_t *n_tests) {
+    uint32_t *tests = malloc(((size_t)forest->n_trees * MAX_BIT_LEAVES + 1) * sizeof *tests);
+    *n_tests = 0;
+    for (uint32_t t = 0; tests && t < forest->n_trees; t++) {
+        struct top top;
+        take_top(forest, &forest->trees[t], room, &top);
+        const struct node *nodes = forest->nodes + forest->trees[t].root;
+        for (uint32_t k = 0; k < top.count; k++)
+            if (may_fail(nodes, &top, k))
+                tests[(*n_tests)++] =
+                    (uint32_t)nodes[top.nodes[k]].column << 16 | nodes[top.nodes[k]].code;
+    }
+    if (tests) qsort(tests, *n_tests, sizeof *tests, compare_tests);
+    return tests;
+}
+
+/* `room` has a number per node of the largest tree. */
+static const char *derive_all(struct forest *forest, uint32_t *made, uint32_t *room) {
+    const char *wrong = NULL;
+    if (forest->n_cut) {
+        size_t n_tests;
+        uint32_t *tests = sorted_tests(forest, room, &n_tests);
+        wrong = tests ? rank_codes(forest, tests, n_tests) : "out of memory";
+        free(tests);
+    }
+    uint32_t n_strikes = 0;
+    for (uint32_t t = 0; !wrong && t < forest->n_trees; t++) {
+        struct tree *tree = &forest->trees[t];
+        struct top top;
+        take_top(forest, tree, room, &top);
+        wrong = derive_tree(forest, tree, &top, &n_strikes, made);
+        if (tree->n_leaves > MAX_BIT_LEAVES) place_cuts(forest, tree, &top, room);
+        else place_leaves(forest, tree, &top);
+    }
+    return wrong ? wrong : derive_groups(forest, made);
+}
+
 static const char *derive(struct forest *forest) {
-    uint64_t bit_nodes = 0, leaves = 0;
+    uint64_t strikes = 0, leaves = 0;
+    uint32_t largest = 0;
     for (uint32_t t = 0; t < forest->n_trees; t++) {
         struct tree *tree = &forest->trees[t];
-        if (tree->n_leaves > MAX_BIT_LEAVES) continue;
-        tree->leaves = (uint32_t)leaves;
-        bit_nodes += (uint64_t)tree->n_nodes * MAX_WORDS;
-        leaves += (uint64_t)PADDED_LEAVES * forest->dimensions;
-        forest->n_bit_trees++;
+        const int is_cut = tree->n_leaves > MAX_BIT_LEAVES;
+        strikes += (is_cut ? MAX_BIT_LEAVES : tree->n_leaves) * MAX_WORDS;
+        if (tree->n_nodes > largest) largest = tree->n_nodes;
+        if (is_cut) tree->leaves = PADDED_LEAVES * forest->n_cut++;
+        else {
+            tree->leaves = (uint32_t)leaves;
+            leaves += (uint64_t)PADDED_LEAVES * forest->dimensions;
+        }
     }
-    if (bit_nodes > UINT32_MAX || leaves > UINT32_MAX) return "the forest is too large";
-    uint32_t *made = malloc((forest->n_columns + 1) * sizeof *made);
-    forest->strikes = malloc((size_t)(bit_nodes + 1) * sizeof *forest->strikes);
+    if (strikes > UINT32_MAX || leaves > UINT32_MAX) return "the forest is too large";
+    uint32_t *made = malloc(((size_t)forest->n_columns + 1) * sizeof *made);
+    uint32_t *room = malloc(((size_t)largest + 1) * sizeof *room);
+    forest->strikes = malloc((size_t)(strikes + 1) * sizeof *forest->strikes);
+    forest->cuts = calloc((size_t)forest->n_cut * PADDED_LEAVES + 1, sizeof *forest->cuts);
     forest->leaves = calloc((size_t)leaves + 1, sizeof *forest->leaves);
     forest->leaves_f32 = calloc((size_t)leaves + 1, sizeof *forest->leaves_f32);
-    const char *wrong = NULL;
-    if (!made || !forest->strikes || !forest->leaves || !forest->leaves_f32) wrong = "out of memory";
-    for (uint32_t i = 0; !wrong && i < forest->n_columns; i++) made[i] = UINT32_MAX;
-    uint32_t n_strikes = 0;
-    for (uint32_t t = 0; !wrong && t < forest->n_trees; t++)
-        if (forest->trees[t].n_leaves <= MAX_BIT_LEAVES)
-            wrong = derive_tree(forest, &forest->trees[t], &n_strikes, made);
-    if (!wrong) wrong = derive_groups(forest, made);
+    const char *wrong = "out of memory";
+    if (made && room && forest->strikes && forest->cuts && forest->leaves && forest->leaves_f32) {
+        for (uint32_t i = 0; i < forest->n_columns; i++) made[i] = UINT32_MAX;
+        wrong = derive_all(forest, made, room);
+    }
     free(made);
+    free(room);
     return wrong;
 }
 
@@ -289,12 +490,17 @@ void forest_free(struct forest *forest) {
     free(forest->bases);
     free(forest->trees);
     free(forest->strikes);
+    free(forest->ranks);
+    free(forest->by_code);
+    free(forest->cuts);
     free(forest->narrows);
     free(forest->leaves);
     free(forest->leaves_f32);
     free(forest->row_firsts);
     free(forest->row_counts);
     free(forest->groups);
+    free(forest->heaps);
+    free(forest->heap_leaves);
     free(forest->group_tests);
     free(forest->group_keeps);
     memset(forest, 0, sizeof *forest);
@@ -369,6 +575,8 @@ static void walk_trees(const struct forest *forest, uint32_t first, int count,
             exits[k] = step(nodes[k], exits[k], codes);
 }
 
+#define HEAPS 64 /* trees that are in flight */
+
 #ifdef WITH_X86
 #include <immintrin.h>
 
@@ -428,6 +636,29 @@ pass_group(const struct forest *forest, const struct group *group, const uint8_t
     const __mmask16 later = _mm512_cmpeq_epi32_mask(first, _mm512_set1_epi32(32));
     _mm512_storeu_si512(exits, _mm512_mask_add_epi32(first, later, first, second));
 }
+
+/* The leaves, from HEAP_LEAVES on, where a row leaves some trees; `count` <= HEAPS. */
+LOOKUP static void
+pass_heaps(const struct forest *forest, uint32_t tree, uint32_t count, const uint8_t *row,
+           uint64_t *exits) {
+    const __m512i low = _mm512_loadu_si512(row), high = _mm512_loadu_si512(row + 64);
+    const __m512i one = _mm512_set1_epi64(1);
+    uint64_t failed[HEAPS] = {0};
+    for (uint32_t k = 0; k < count; k++) {
+        const uint8_t *tests = forest->heaps + (size_t)(tree + k) * HEAP_BYTES;
+        const __m512i found = _mm512_permutex2var_epi8(low, _mm512_loadu_si512(tests), high);
+        failed[k] = _mm512_cmpgt_epu8_mask(found, _mm512_loadu_si512(tests + HEAP_LEAVES));
+    }
+    for (uint32_t k = 0; k < count; k += 8) {
+        const __m512i bits = _mm512_loadu_si512(failed + k);
+        __m512i at = one;
+        for (int level = 0; level < HEAP_DEPTH; level++) {
+            const __m512i bit = _mm512_and_si512(_mm512_srlv_epi64(bits, at), one);
+            at = _mm512_add_epi64(_mm512_add_epi64(at, at), bit);
+        }
+        _mm512_storeu_si512(exits + k, at);
+    }
+}
 #else
 static void rank_row(const struct forest *forest, const double *values, uint32_t *ranks) {
     (void)forest, (void)values, (void)ranks; /* never asked for */
@@ -436,6 +667,11 @@ static void rank_row(const struct forest *forest, const double *values, uint32_t
 static void pass_group(const struct forest *forest, const struct group *group, const uint8_t *row,
                        uint32_t *exits) {
     (void)forest, (void)group, (void)row, (void)exits; /* never asked for */
+}
+
+static void pass_heaps(const struct forest *forest, uint32_t tree, uint32_t count,
+                       const uint8_t *row, uint64_t *exits) {
+    (void)forest, (void)tree, (void)count, (void)row, (void)exits; /* never asked for */
 }
 #endif
 
@@ -457,13 +693,16 @@ static void code_row(const struct forest *forest, const double *numbers,
     }
 }
 
-static void add_groups(const struct forest *forest, const uint16_t *codes, double *out) {
-    uint8_t row[MAX_TABLE] = {0};
+/* A row's codes as bytes, the table of the look-ups. */
+static void narrow_row(const struct forest *forest, const uint16_t *codes, uint8_t *row) {
     for (uint32_t i = 0; i < forest->n_narrow; i++) {
         const uint32_t code = codes[forest->narrows[i].column], low = forest->narrows[i].low;
         const uint32_t above = code > low ? code - low : 0;
         row[i] = above > MAX_NARROW_CODE ? MAX_NARROW_CODE : (uint8_t)above;
     }
+}
+
+static void add_groups(const struct forest *forest, const uint8_t *row, double *out) {
     const uint32_t dimensions = forest->dimensions;
     double sum = out[0];
     float single = (float)out[0];
@@ -491,19 +730,42 @@ static void add_groups(const struct forest *forest, const uint16_t *codes, doubl
     if (one) out[0] = forest->single ? (double)single : sum;
 }
 
-static void predict_in_groups(const struct forest *forest, const double *numbers,
+static void add_heaps(const struct forest *forest, const uint8_t *row, double *out) {
+    double sum = out[0];
+    float single = (float)out[0];
+    for (uint32_t first = 0; first < forest->n_trees; first += HEAPS) {
+        const uint32_t left = forest->n_trees - first, count = left < HEAPS ? left : HEAPS;
+        uint64_t exits[HEAPS];
+        pass_heaps(forest, first, count, row, exits);
+        for (uint32_t k = 0; k < count; k++) {
+            const size_t leaf = (size_t)(first + k) * HEAP_LEAVES + exits[k] - HEAP_LEAVES;
+            const double value = forest->heap_leaves[leaf];
+            if (forest->n_outputs > 1) {
+                double *to = out + forest->trees[first + k].output;
+                *to = forest->single ? (double)((float)*to + (float)value) : *to + value;
+            } else if (forest->single) single += (float)value;
+            else sum += value;
+        }
+    }
+    if (forest->n_outputs == 1) out[0] = forest->single ? (double)single : sum;
+}
+
+static void predict_by_lookup(const struct forest *forest, const double *numbers,
                               const int32_t *categories, uint16_t *codes, double *out) {
+    uint8_t row[MAX_TABLE] = {0};
     code_row(forest, numbers, categories, codes);
+    narrow_row(forest, codes, row);
     for (uint32_t d = 0; d < forest->n_outputs; d++)
         out[d] = forest->single ? (double)(float)forest->bases[d] : forest->bases[d];
-    add_groups(forest, codes, out);
+    if (forest->heaps) add_heaps(forest, row, out);
+    else add_groups(forest, row, out);
     apply_link(forest->link, forest->scale, forest->divisor, forest->n_outputs, 1, out, 1);
 }
 
 void forest_predict_one(const struct forest *forest, const double *numbers,
                         const int32_t *categories, uint16_t *codes, double *out) {
-    if (forest->n_groups && can_look_up()) {
-        predict_in_groups(forest, numbers, categories, codes, out);
+    if ((forest->n_groups || forest->heaps) && can_look_up()) {
+        predict_by_lookup(forest, numbers, categories, codes, out);
         return;
     }
     for (uint32_t i = 0; i < forest->n_columns; i++) {
@@ -550,9 +812,9 @@ struct scratch {
     int32_t *categories;  /* [row] */
     uint32_t *ranks;      /* [row] */
     uint16_t *wide;       /* [column][row] */
-    uint16_t *by_row;     /* [row][column], for walks */
+    uint16_t *by_row;     /* [position of the row in the sums][column], for walks */
     uint8_t *narrow;      /* [narrow column][row] */
-    double *sums;         /* [output][row] */
+    double *sums;         /* [output][position of the row] */
     float *sums_f32;
 };
 
@@ -589,6 +851,7 @@ typedef void predict_blocks(const struct forest *, const struct input_rows *, in
                             const struct scratch *);
 
 #define ROWS_IN_FLIGHT 16
+#define SURE_STEPS 6 /* before it is asked whether all have ended */
 
 #define TARGET
 #define VECTOR_BYTES 16 /* SSE2 or NEON; elsewhere the compiler makes do */

@@ -7,14 +7,17 @@
  * most of the work, then compare bytes. Since integers compare alike everywhere and leaves are
  * added in the original's order and precision, every path below gives the same bits.
  *
- * Two ways through a tree:
- * - Up to 64 leaves, many rows: QuickScorer's bit sets (Lucchese et al., SIGIR 2015) in bytes, as
- *   in RapidScorer (Ye et al., KDD 2018), for 64 rows at a time and without branches on data: each
- *   test that fails strikes the leaves of its left subtree; the first leaf left is the exit.
- * - The same for one row, 16 trees at a time, where the processor can look up 64 bytes in a table
- *   of 128 at once (AVX-512 VBMI), which then holds the row.
- * - Otherwise: walking, several rows or trees in flight so that their loads overlap. A leaf's
- *   child is the leaf itself, so a walk takes a fixed number of steps.
+ * Ways through a tree:
+ * - Many rows: QuickScorer's bit sets (Lucchese et al., SIGIR 2015) in bytes, as in RapidScorer (Ye
+ *   et al., KDD 2018), for 64 rows at a time and without branches on data: each test that fails
+ *   strikes the leaves of its left subtree; the first leaf left is the exit. A tree of more than 64
+ *   leaves is cut: its top has bit sets, and rows walk on from the 64 nodes where it was cut.
+ * - One row, where the processor can look up 64 bytes in a table of 128 at once (AVX-512 VBMI),
+ *   which then holds the row: if all trees have at most 64 leaves, bit sets for 16 trees at a time;
+ *   or, if none has more than six levels of tests and that is less work, all tests of a tree at
+ *   once as the bits of a word, in which eight trees at a time are then walked.
+ * - One row otherwise: walking, several trees in flight so that their loads overlap.
+ * A leaf's child is the leaf itself, so that walks may go on longer than they need to.
  */
 #ifndef TWOFOLD_FOREST_H
 #define TWOFOLD_FOREST_H
@@ -62,16 +65,22 @@ struct tree {
     uint32_t root;
     uint32_t n_nodes;
     uint32_t depth;     /* steps of its longest walk */
-    uint32_t shallow;   /* steps of its shortest walk */
     uint32_t output;    /* the one it adds to; all of them if the forest's values are vectors */
-    uint32_t n_words;   /* 0 if it is walked */
-    uint32_t strikes;   /* first of its strikes */
-    uint32_t leaves;    /* first of its leaf values, for bit sets */
     uint32_t n_leaves;
+    uint32_t n_words;   /* of its bit sets, or of its top's if it is cut */
+    uint32_t strikes;   /* first of its strikes */
+    uint32_t leaves;    /* first of its leaf values, or, if it is cut, of `cuts` */
+    uint32_t far;       /* steps of the longest walk from where it is cut */
     uint32_t ends[MAX_WORDS]; /* strikes of word w end at strikes + ends[w] */
 };
 
-/* A part of a column's codes that fits bytes: min(max(code - low, 0), 255). */
+/* What bit sets compare of a column: how many of their tests' codes its code is above. */
+struct rank {
+    uint32_t first; /* of its entries, one for each code up to `last` */
+    uint32_t last;  /* greater codes rank like this one */
+};
+
+/* A part of a column's ranks that fits bytes: min(max(rank - low, 0), 255). */
 struct narrow {
     uint32_t column;
     uint32_t low;
@@ -88,6 +97,10 @@ struct group {
     uint32_t slots[2]; /* tests that strike leaves 0..31, and 32..63 */
     uint32_t start;    /* first slot, in slots of GROUP_TREES */
 };
+
+#define HEAP_DEPTH 6
+#define HEAP_LEAVES 64
+#define HEAP_BYTES 128 /* a tree's narrow columns, then codes, of tests 1..63: 2k, 2k + 1 follow k */
 
 enum link {
     LINK_NONE = 0,
@@ -109,7 +122,7 @@ struct forest {
     int link;
     double scale;
     double divisor;      /* sums are divided by it, if it isn't 1 */
-    uint32_t n_bit_trees;
+    uint32_t n_cut;      /* trees that are */
     uint8_t *input_kinds;
     struct column *columns;
     double *edges;
@@ -119,10 +132,15 @@ struct forest {
     double *bases;       /* [output] */
     struct tree *trees;
     struct strike *strikes;
+    struct rank *ranks;  /* [column], where trees are cut; else codes are few: they are the ranks */
+    uint16_t *by_code;   /* the ranks' entries */
+    uint32_t *cuts;      /* [tree][leaf of its top]: the node where the walk begins */
     struct narrow *narrows;
     double *leaves;      /* [tree][dimension][leaf], padded to whole vectors */
     float *leaves_f32;
-    uint32_t n_groups;     /* 0 if one row is walked */
+    uint8_t *heaps;        /* [tree][HEAP_BYTES], or NULL */
+    double *heap_leaves;   /* [tree][leaf] */
+    uint32_t n_groups;     /* 0 if one row is walked, or goes through heaps */
     uint32_t *row_firsts;  /* [column]: its edges, if it has some */
     uint32_t *row_counts;
     struct group *groups;

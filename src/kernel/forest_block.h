@@ -88,6 +88,14 @@ TARGET static void NAME(code_block)(const struct forest *forest, const struct in
         const uint16_t *wide = scratch->wide + (size_t)forest->narrows[i].column * BLOCK_ROWS;
         const uint16_t low = (uint16_t)forest->narrows[i].low;
         uint8_t *out = scratch->narrow + (size_t)i * BLOCK_ROWS;
+        uint16_t ranks[BLOCK_ROWS];
+        if (forest->ranks) {
+            const struct rank *rank = &forest->ranks[forest->narrows[i].column];
+            for (int row = 0; row < BLOCK_ROWS; row++)
+                ranks[row] = forest->by_code[rank->first +
+                                             (wide[row] < rank->last ? wide[row] : rank->last)];
+            wide = ranks;
+        }
         for (int row = 0; row < BLOCK_ROWS; row++) {
             const uint16_t above = wide[row] > low ? (uint16_t)(wide[row] - low) : 0;
             out[row] = above > MAX_NARROW_CODE ? MAX_NARROW_CODE : (uint8_t)above;
@@ -192,36 +200,52 @@ static inline int NAME(row_at)(int position) {
     return lane * 16 + quarter * 4 + within;
 }
 
-TARGET static void NAME(bit_tree)(const struct forest *forest, const struct tree *tree,
-                                  const struct scratch *scratch) {
+/* The leaves that rows reach of a tree's bit sets: 16 positions in each of four vectors. */
+TARGET static inline void NAME(find_leaves)(const struct forest *forest, const struct tree *tree,
+                                            const uint8_t *narrow, __m512i *found) {
     const struct strike *strikes = forest->strikes + tree->strikes;
-    __m512i words[MAX_WORDS], exits[4];
+    __m512i words[MAX_WORDS];
     uint32_t from = 0;
     for (uint32_t word = 0; word < MAX_WORDS; word++) {
         if (word < tree->n_words) {
-            words[word] = NAME(strike_word)(strikes, from, tree->ends[word], scratch->narrow);
+            words[word] = NAME(strike_word)(strikes, from, tree->ends[word], narrow);
             from = tree->ends[word];
         } else words[word] = _mm512_setzero_si512();
     }
-    NAME(first_leaves)(words, exits);
+    NAME(first_leaves)(words, found);
     if (tree->n_words > 4) {
         __m512i later[4];
         NAME(first_leaves)(words + 4, later);
         for (int i = 0; i < 4; i++) /* lzcnt of nothing is 32: the leaf is in the later words */
-            exits[i] = _mm512_mask_add_epi32(
-                exits[i], _mm512_cmpeq_epi32_mask(exits[i], _mm512_set1_epi32(32)), exits[i],
+            found[i] = _mm512_mask_add_epi32(
+                found[i], _mm512_cmpeq_epi32_mask(found[i], _mm512_set1_epi32(32)), found[i],
                 later[i]);
     }
+}
+
+TARGET static void NAME(bit_tree)(const struct forest *forest, const struct tree *tree,
+                                  const struct scratch *scratch) {
+    __m512i found[4];
+    NAME(find_leaves)(forest, tree, scratch->narrow, found);
     for (uint32_t d = 0; d < forest->dimensions; d++) {
         const uint32_t output = forest->dimensions > 1 ? d : tree->output;
         const size_t leaves = tree->leaves + (size_t)d * PADDED_LEAVES;
         if (forest->single)
-            NAME(add_f32)(forest->leaves_f32 + leaves, tree->n_leaves, exits,
+            NAME(add_f32)(forest->leaves_f32 + leaves, tree->n_leaves, found,
                           scratch->sums_f32 + (size_t)output * BLOCK_ROWS);
         else
-            NAME(add_f64)(forest->leaves + leaves, tree->n_leaves, exits,
+            NAME(add_f64)(forest->leaves + leaves, tree->n_leaves, found,
                           scratch->sums + (size_t)output * BLOCK_ROWS);
     }
+}
+
+TARGET static inline void NAME(find_cuts)(const struct forest *forest, const struct tree *tree,
+                                          const struct scratch *scratch, uint32_t *at) {
+    const uint32_t *cuts = forest->cuts + tree->leaves;
+    __m512i found[4];
+    NAME(find_leaves)(forest, tree, scratch->narrow, found);
+    for (int i = 0; i < 4; i++) _mm512_storeu_si512(at + 16 * i, found[i]);
+    for (int position = 0; position < BLOCK_ROWS; position++) at[position] = cuts[at[position]];
 }
 
 #else /* without AVX-512 */
@@ -246,14 +270,14 @@ TARGET static inline void NAME(strike_word)(const struct strike *strikes, uint32
 
 static inline int NAME(row_at)(int position) { return position; }
 
-TARGET static void NAME(bit_tree)(const struct forest *forest, const struct tree *tree,
-                                  const struct scratch *scratch) {
+/* The leaves that rows reach of a tree's bit sets. */
+TARGET static inline void NAME(find_leaves)(const struct forest *forest, const struct tree *tree,
+                                            const uint8_t *narrow, uint8_t *found) {
     const struct strike *strikes = forest->strikes + tree->strikes;
     uint8_t words[MAX_WORDS][BLOCK_ROWS] __attribute__((aligned(64)));
-    uint8_t exits[BLOCK_ROWS];
     uint32_t from = 0;
     for (uint32_t word = 0; word < tree->n_words; word++) {
-        NAME(strike_word)(strikes, from, tree->ends[word], scratch->narrow, words[word]);
+        NAME(strike_word)(strikes, from, tree->ends[word], narrow, words[word]);
         from = tree->ends[word];
     }
     for (uint32_t word = tree->n_words; word < (tree->n_words > 4 ? 8u : 4u); word++)
@@ -262,83 +286,59 @@ TARGET static void NAME(bit_tree)(const struct forest *forest, const struct tree
         for (int row = 0; row < BLOCK_ROWS; row++) {
             const uint32_t set = (uint32_t)words[0][row] << 24 | (uint32_t)words[1][row] << 16 |
                                  (uint32_t)words[2][row] << 8 | words[3][row];
-            exits[row] = (uint8_t)__builtin_clz(set | 1);
+            found[row] = (uint8_t)__builtin_clz(set | 1);
         }
     else
         for (int row = 0; row < BLOCK_ROWS; row++) {
             uint64_t set = 0;
             for (int word = 0; word < MAX_WORDS; word++) set = set << 8 | words[word][row];
-            exits[row] = (uint8_t)__builtin_clzll(set | 1);
+            found[row] = (uint8_t)__builtin_clzll(set | 1);
         }
+}
+
+TARGET static void NAME(bit_tree)(const struct forest *forest, const struct tree *tree,
+                                  const struct scratch *scratch) {
+    uint8_t found[BLOCK_ROWS];
+    NAME(find_leaves)(forest, tree, scratch->narrow, found);
     for (uint32_t d = 0; d < forest->dimensions; d++) {
         const uint32_t output = forest->dimensions > 1 ? d : tree->output;
         const size_t leaves = tree->leaves + (size_t)d * PADDED_LEAVES;
         if (forest->single) {
             float *sums = scratch->sums_f32 + (size_t)output * BLOCK_ROWS;
             for (int row = 0; row < BLOCK_ROWS; row++)
-                sums[row] += forest->leaves_f32[leaves + exits[row]];
+                sums[row] += forest->leaves_f32[leaves + found[row]];
         } else {
             double *sums = scratch->sums + (size_t)output * BLOCK_ROWS;
             for (int row = 0; row < BLOCK_ROWS; row++)
-                sums[row] += forest->leaves[leaves + exits[row]];
+                sums[row] += forest->leaves[leaves + found[row]];
         }
     }
+}
+
+TARGET static inline void NAME(find_cuts)(const struct forest *forest, const struct tree *tree,
+                                          const struct scratch *scratch, uint32_t *at) {
+    const uint32_t *cuts = forest->cuts + tree->leaves;
+    uint8_t found[BLOCK_ROWS];
+    NAME(find_leaves)(forest, tree, scratch->narrow, found);
+    for (int row = 0; row < BLOCK_ROWS; row++) at[row] = cuts[found[row]];
 }
 #undef VECTORS
 #endif
 
-
-/* The leaves where a block of rows leaves a tree, found by walking. */
-#ifdef WITH_AVX512
-#define LANES 16
-#define WALKS (BLOCK_ROWS / LANES)
-
-TARGET static void NAME(walk_block)(const struct forest *forest, const struct tree *tree,
-                                    const struct scratch *scratch, uint32_t *exits) {
+/* A tree that is cut: bit sets for its top, then walks, several rows in flight. */
+TARGET static void NAME(cut_tree)(const struct forest *forest, const struct tree *tree,
+                                  const struct scratch *scratch) {
     const struct node *nodes = forest->nodes + tree->root;
-    const __m512i low = _mm512_set1_epi32(0xffff), one = _mm512_set1_epi32(1);
-    const __m512i width = _mm512_set1_epi32((int)forest->n_columns);
-    const __m512i lanes =
-        _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    __m512i at[WALKS], rows[WALKS];
-    for (int i = 0; i < WALKS; i++) {
-        at[i] = _mm512_setzero_si512();
-        rows[i] = _mm512_mullo_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(i * LANES)), width);
-    }
-    for (uint32_t level = 0; level < tree->depth; level++) {
-        __mmask16 moved = 0;
-        for (int i = 0; i < WALKS; i++) {
-            const __m512i test = _mm512_i32gather_epi32(at[i], nodes, 8);
-            const __m512i left =
-                _mm512_i32gather_epi32(at[i], (const char *)nodes + offsetof(struct node, left), 8);
-            const __m512i place = _mm512_add_epi32(rows[i], _mm512_srli_epi32(test, 16));
-            /* Reads two bytes more than a code: the scratch goes on after its last one. */
-            const __m512i code = _mm512_i32gather_epi32(place, scratch->by_row, 2);
-            const __mmask16 right = _mm512_cmpgt_epu32_mask(_mm512_and_si512(code, low),
-                                                            _mm512_and_si512(test, low));
-            const __m512i next = _mm512_mask_add_epi32(left, right, left, one);
-            moved |= _mm512_cmpneq_epi32_mask(next, at[i]);
-            at[i] = next;
-        }
-        if (!moved) break;
-    }
-    for (int i = 0; i < WALKS; i++) _mm512_storeu_si512(exits + i * LANES, at[i]);
-}
-#undef LANES
-#undef WALKS
-#else
-TARGET static void NAME(walk_block)(const struct forest *forest, const struct tree *tree,
-                                    const struct scratch *scratch, uint32_t *exits) {
-    const struct node *nodes = forest->nodes + tree->root;
-    const uint32_t n_columns = forest->n_columns;
+    const uint32_t n_columns = forest->n_columns, dimensions = forest->dimensions;
+    uint32_t all[BLOCK_ROWS];
+    NAME(find_cuts)(forest, tree, scratch, all);
     for (int start = 0; start < BLOCK_ROWS; start += ROWS_IN_FLIGHT) {
         const uint16_t *codes = scratch->by_row + (size_t)start * n_columns;
-        uint32_t at[ROWS_IN_FLIGHT] = {0};
-        uint32_t level = 0;
-        for (; level < tree->shallow; level++)
+        uint32_t *at = all + start, level = 0;
+        for (; level < tree->far && level < SURE_STEPS; level++)
             for (int k = 0; k < ROWS_IN_FLIGHT; k++)
                 at[k] = step(nodes, at[k], codes + (size_t)k * n_columns);
-        for (; level < tree->depth; level++) {
+        for (; level < tree->far; level++) {
             uint32_t moved = 0;
             for (int k = 0; k < ROWS_IN_FLIGHT; k++) {
                 const uint32_t next = step(nodes, at[k], codes + (size_t)k * n_columns);
@@ -347,25 +347,16 @@ TARGET static void NAME(walk_block)(const struct forest *forest, const struct tr
             }
             if (!moved) break;
         }
-        memcpy(exits + start, at, sizeof at);
     }
-}
-#endif
-
-/* Walk a tree for a block of rows. */
-TARGET static void NAME(walk_tree)(const struct forest *forest, const struct tree *tree,
-                                   const struct scratch *scratch) {
-    const uint32_t dimensions = forest->dimensions;
-    uint32_t exits[BLOCK_ROWS];
-    NAME(walk_block)(forest, tree, scratch, exits);
     for (uint32_t d = 0; d < dimensions; d++) {
         const uint32_t output = dimensions > 1 ? d : tree->output;
         const double *values = forest->values + (size_t)tree->root * dimensions + d;
+        double *sums = scratch->sums + (size_t)output * BLOCK_ROWS;
+        float *sums_f32 = scratch->sums_f32 + (size_t)output * BLOCK_ROWS;
         for (int position = 0; position < BLOCK_ROWS; position++) {
-            const double value = values[(size_t)exits[NAME(row_at)(position)] * dimensions];
-            if (forest->single)
-                scratch->sums_f32[(size_t)output * BLOCK_ROWS + (size_t)position] += (float)value;
-            else scratch->sums[(size_t)output * BLOCK_ROWS + (size_t)position] += value;
+            const double value = values[(size_t)all[position] * dimensions];
+            if (forest->single) sums_f32[position] += (float)value;
+            else sums[position] += value;
         }
     }
 }
@@ -373,11 +364,11 @@ TARGET static void NAME(walk_tree)(const struct forest *forest, const struct tre
 TARGET static void NAME(begin_block)(const struct forest *forest, const struct input_rows *inputs,
                                      int64_t first, int count, const struct scratch *scratch) {
     NAME(code_block)(forest, inputs, first, count, scratch);
-    if (forest->n_bit_trees < forest->n_trees)
+    if (forest->n_cut)
         for (uint32_t i = 0; i < forest->n_columns; i++)
-            for (int row = 0; row < BLOCK_ROWS; row++)
-                scratch->by_row[(size_t)row * forest->n_columns + i] =
-                    scratch->wide[(size_t)i * BLOCK_ROWS + (size_t)row];
+            for (int position = 0; position < BLOCK_ROWS; position++)
+                scratch->by_row[(size_t)position * forest->n_columns + i] =
+                    scratch->wide[(size_t)i * BLOCK_ROWS + (size_t)NAME(row_at)(position)];
     const size_t sums = (size_t)forest->n_outputs * BLOCK_ROWS;
     for (size_t i = 0; i < sums; i++) {
         scratch->sums[i] = forest->bases[i / BLOCK_ROWS];
@@ -416,8 +407,8 @@ TARGET static void NAME(predict)(const struct forest *forest, const struct input
     for (uint32_t t = 0; t < forest->n_trees; t++) {
         const struct tree *tree = &forest->trees[t];
         for (int b = 0; b < blocks; b++) {
-            if (tree->n_words) NAME(bit_tree)(forest, tree, &scratches[b]);
-            else NAME(walk_tree)(forest, tree, &scratches[b]);
+            if (tree->n_leaves > MAX_BIT_LEAVES) NAME(cut_tree)(forest, tree, &scratches[b]);
+            else NAME(bit_tree)(forest, tree, &scratches[b]);
         }
     }
     for (int b = 0; b < blocks; b++) NAME(end_block)(forest, &scratches[b]);
