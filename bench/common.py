@@ -26,10 +26,8 @@ def median_s(call: Callable[[], Any], *, calls: int = MIN_CALLS) -> float:
     still spin on the cores.
     """
     call()
-    times: list[float] = []
     end_s = time.perf_counter() + MIN_S
-    for _ in range(max(calls, MIN_CALLS)):
-        times.append(_timed(call))
+    times = [_timed(call) for _ in range(max(calls, MIN_CALLS))]
     while time.perf_counter() < end_s:
         times.append(_timed(call))
     return float(np.median(times))

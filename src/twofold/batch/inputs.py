@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,9 +35,18 @@ class Reader(Protocol):
         ...
 
     def read(
-        self, path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        codable: Collection[str] = (),
+        first_row: int,
+        batch_rows: int,
     ) -> Iterator[Rows]:
-        """Read the named columns, in that order, from a row on, in bounded memory."""
+        """Read the named columns, in that order, from a row on, in bounded memory.
+
+        Text of the `codable` ones may come as Arrow dictionaries, if the file has it so.
+        """
         ...
 
 
@@ -122,14 +131,22 @@ def open_input(text: str) -> Input:
 
 
 def read_chunks(
-    source: Input, columns: Sequence[str], plan: Plan, *, first_row: int
+    source: Input,
+    columns: Sequence[str],
+    plan: Plan,
+    *,
+    codable: Collection[str] = (),
+    first_row: int,
 ) -> Generator[Chunk]:
     """Read the named columns, from a row on, in the batches of the plan.
+
+    Text of the `codable` ones may come as Arrow dictionaries.
 
     Raises:
         InvalidInput: A file can't be read to its end; the message names it.
     """
-    return cut(_rows(source, columns, plan.batch_rows, first_row), plan, first_row=first_row)
+    rows = _rows(source, columns, codable, plan.batch_rows, first_row)
+    return cut(rows, plan, first_row=first_row)
 
 
 def describe_files(source: Input) -> tuple[InputFile, ...]:
@@ -223,7 +240,13 @@ def _open(path: Path, known: Format) -> OpenFile:
     return OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns)
 
 
-def _rows(source: Input, columns: Sequence[str], batch_rows: int, first_row: int) -> Iterator[Rows]:
+def _rows(
+    source: Input,
+    columns: Sequence[str],
+    codable: Collection[str],
+    batch_rows: int,
+    first_row: int,
+) -> Iterator[Rows]:
     skip = first_row
     for file in source.files:
         if file.rows is not None and skip >= file.rows:
@@ -232,7 +255,9 @@ def _rows(source: Input, columns: Sequence[str], batch_rows: int, first_row: int
         # Without a count, whether the first row lies in this file shows only in reading it.
         start = skip if file.rows is not None else 0
         skip -= start
-        read = source.format.reader.read(file.path, columns, first_row=start, batch_rows=batch_rows)
+        read = source.format.reader.read(
+            file.path, columns, codable=codable, first_row=start, batch_rows=batch_rows
+        )
         try:
             for rows in read:
                 total = rows.columns.num_rows

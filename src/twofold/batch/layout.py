@@ -40,12 +40,14 @@ class Layout:
         key: The key column, if there is one.
         passed: The input's columns that go to the output unchanged: the key, then the kept ones.
         outputs: The predictions' columns.
+        texts: Of the fields, the text that isn't passed on: only what it says matters.
     """
 
     fields: tuple[str, ...]
     key: str | None
     passed: tuple[pa.Field, ...]
     outputs: tuple[pa.Field, ...]
+    texts: tuple[str, ...] = ()
 
     @property
     def read(self) -> list[str]:
@@ -110,7 +112,9 @@ def lay_out(
     passed = tuple(pa.field(name, _plain(first.schema.field(name).type)) for name in copied)
     kind = pa.type_for_alias(output.type)
     outputs = tuple(pa.field(name, kind) for name in output.names)
-    return Layout(signature.names, key, passed, outputs)
+    texts = tuple(field.name for field in signature.fields if field.type == "string")
+    only_read = tuple(name for name in texts if name not in copied)
+    return Layout(signature.names, key, passed, outputs, only_read)
 
 
 def _check_type(name: str, file: OpenFile, first: OpenFile) -> None:

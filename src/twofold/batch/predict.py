@@ -57,7 +57,10 @@ def predict_chunk(
         places = places[readable]
         columns = arrow.filter_rows(columns, readable)
     checked = check_columns(
-        predictor.signature, columns.select(list(layout.fields)), from_text=from_text
+        predictor.signature,
+        columns.select(list(layout.fields)),
+        from_text=from_text,
+        coded=predictor.reads_codes,
     )
     for item in checked.problems:
         faults[int(places[item.row])] = (item.field, item.reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,14 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
         return schema, sum(reader.get_batch(index).num_rows for index in batches)
 
 
-def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int) -> Iterator[Rows]:
+def read(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    codable: Collection[str] = (),  # noqa: ARG001 - text comes as the file has it
+    first_row: int,
+    batch_rows: int,
+) -> Iterator[Rows]:
     """Read the named columns from a row on, `batch_rows` at most at a time.
 
     The file is mapped, so that a record batch of any size costs only the pages being read.

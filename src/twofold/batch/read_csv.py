@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,14 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
             return schema, None
 
 
-def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int) -> Iterator[Rows]:
+def read(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    codable: Collection[str] = (),  # noqa: ARG001 - text comes as the file has it
+    first_row: int,
+    batch_rows: int,
+) -> Iterator[Rows]:
     """Read the named columns from a row on; the rows before it are parsed and dropped."""
     if describe(path)[1] == 0:
         return

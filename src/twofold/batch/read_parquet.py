@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,9 @@ from twofold.batch.chunks import Rows, drop_rows
 BUFFER_BYTES = 1 << 20
 """Read from a column at a time: a whole column chunk need never be in memory."""
 
+MAX_CODE_BYTES = 4
+"""A value's part in a column of codes is less. Writers give codes up where there are too many."""
+
 
 def describe(path: Path) -> tuple[pa.Schema, int | None]:
     """Give a file's columns and its number of rows."""
@@ -20,9 +23,19 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
         return file.schema_arrow, file.metadata.num_rows
 
 
-def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int) -> Iterator[Rows]:
+def read(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    codable: Collection[str] = (),
+    first_row: int,
+    batch_rows: int,
+) -> Iterator[Rows]:
     """Read the named columns from a row on; row groups that lie before it are not touched."""
-    with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
+    coded = _coded(path, codable)
+    with pq.ParquetFile(
+        path, buffer_size=BUFFER_BYTES, pre_buffer=False, read_dictionary=coded
+    ) as file:
         groups = file.metadata.num_row_groups
         group = 0
         while group < groups and first_row >= file.metadata.row_group(group).num_rows:
@@ -32,3 +45,20 @@ def read(path: Path, columns: Sequence[str], *, first_row: int, batch_rows: int)
             batch_size=batch_rows, row_groups=range(group, groups), columns=list(columns)
         )
         yield from drop_rows((Rows(batch.select(list(columns))) for batch in batches), first_row)
+
+
+def _coded(path: Path, codable: Collection[str]) -> list[str]:
+    """Those of the columns whose text the file itself has as codes, not written out."""
+    metadata = pq.read_metadata(path)
+    if not metadata.num_row_groups:
+        return []
+    group = metadata.row_group(0)
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    return [
+        chunk.path_in_schema
+        for chunk in chunks
+        if chunk.path_in_schema in codable
+        and "." not in chunk.path_in_schema  # pyarrow takes it for a path, which may be another's
+        and chunk.has_dictionary_page
+        and chunk.total_uncompressed_size < MAX_CODE_BYTES * chunk.num_values
+    ]

@@ -238,7 +238,10 @@ class _Attempt:
         predict = partial(
             predict_chunk, job.predictor, job.layout, from_text=job.source.format.is_text
         )
-        chunks = read_chunks(job.source, job.layout.read, plan, first_row=self._rows_done)
+        layout = job.layout
+        chunks = read_chunks(
+            job.source, layout.read, plan, codable=layout.texts, first_row=self._rows_done
+        )
         results = predict_in_order(
             chunks, predict, workers=workers, max_waiting=job.settings.max_waiting_batches
         )

@@ -34,6 +34,8 @@ NUMPY_TYPES: dict[pa.DataType, Any] = {
     pa.uint16(): np.uint16,
     pa.uint8(): np.uint8,
 }
+CODED = pa.dictionary(pa.int32(), pa.string())
+"""Text as numbers of the entries of a dictionary, which are no nulls. An entry may be double."""
 ARROW_TYPES = {np.dtype(number): arrow for arrow, number in NUMPY_TYPES.items()}
 
 
@@ -101,6 +103,27 @@ def from_strings(values: Sequence[str | None]) -> pa.Array:
     validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls.any() else None
     data = pa.py_buffer(b"".join(encoded))
     return pa.Array.from_buffers(pa.string(), len(values), [validity, pa.py_buffer(offsets), data])
+
+
+def coded(column: pa.Array) -> pa.Array:
+    """Give a text column, or a dictionary of text of any kind, as CODED.
+
+    The dictionary is no longer than the column, whatever part of a longer one it is.
+    """
+    if not pa.types.is_dictionary(column.type):
+        return column.cast(pa.string()).dictionary_encode()
+    words = column.dictionary
+    if words.null_count or len(words) > len(column):
+        return column.dictionary_decode().cast(pa.string()).dictionary_encode()
+    if column.type == CODED:
+        return column
+    indices = column.indices.cast(pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, words.cast(pa.string()))
+
+
+def decoded(column: pa.Array) -> pa.Array:
+    """Give a dictionary's values as a plain column; any other column as it is."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def filter_rows(batch: pa.RecordBatch, keep: Mask) -> pa.RecordBatch:

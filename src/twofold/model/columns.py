@@ -127,7 +127,7 @@ def check_names(
 
 
 def check_columns(
-    signature: Signature, batch: pa.RecordBatch, *, from_text: bool = False
+    signature: Signature, batch: pa.RecordBatch, *, from_text: bool = False, coded: bool = False
 ) -> Checked:
     """Check many rows; names must have been checked before.
 
@@ -135,6 +135,8 @@ def check_columns(
         signature: The model's.
         batch: A column for each field, in any order; others are left alone.
         from_text: Text is where numbers come from (CSV): parse it into the declared types.
+        coded: Whether text may come out as `arrow.CODED` columns, too: where it was hashed
+            already, so that it need not be hashed again.
 
     Returns:
         The valid rows as canonical columns, and a problem for each other row.
@@ -142,14 +144,13 @@ def check_columns(
     columns: list[pa.Array] = []
     bad_in: dict[int, Mask] = {}
     for index, field in enumerate(signature.fields):
-        column, bad = _convert(field, batch.column(field.name), from_text=from_text)
+        column, bad = _convert(field, batch.column(field.name), from_text=from_text, coded=coded)
         if not field.nullable and column.null_count:
             bad = bad | arrow.null_mask(column)
         if bad.any():
             bad_in[index] = bad
         columns.append(column)
-    schema = arrow_schema(signature)
-    checked = pa.RecordBatch.from_arrays(columns, schema=schema)
+    checked = pa.RecordBatch.from_arrays(columns, names=list(signature.names))
     if not bad_in:
         return Checked(checked, None, [])
     valid = ~np.logical_or.reduce(list(bad_in.values()))
@@ -197,15 +198,16 @@ def _words(
     return Problem(row, field.name, field.expects, repr(value), "Send another value.")
 
 
-def _convert(field: Field, column: pa.Array, *, from_text: bool) -> Converted:
+def _convert(field: Field, column: pa.Array, *, from_text: bool, coded: bool) -> Converted:
     """Give the canonical column, and which rows don't fit (nulls are judged by the caller)."""
     if isinstance(column, pa.ExtensionArray):
         is_bool = column.type.extension_name == "arrow.bool8"
         column = column.storage.cast(pa.bool_()) if is_bool else column.storage
     if pa.types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    if coded and field.type == "string":
+        return _codes(field, column)
+    column = arrow.decoded(column)
     kind = column.type
     if pa.types.is_null(kind):
         nothing = pa.nulls(len(column), arrow_type(field))
@@ -241,10 +243,32 @@ def _strings(field: Field, column: pa.Array) -> Converted:
     if not _is_text(column.type):
         return _refused(field, column)
     column = column.cast(pa.string())
-    if field.categories is None or field.unknown_categories == "allow":
+    if _admits_all(field):
         return column, _none(column)
-    known = pc.is_in(column, value_set=arrow.from_strings(field.categories))
+    known = pc.is_in(column, value_set=arrow.from_strings(field.categories or ()))
     return column, ~arrow.bits(known) & ~arrow.null_mask(column)
+
+
+def _admits_all(field: Field) -> bool:
+    return field.categories is None or field.unknown_categories == "allow"
+
+
+def _codes(field: Field, column: pa.Array) -> Converted:
+    """The same as `_strings`, coded where that saves hashing: each text is looked up once."""
+    is_coded = pa.types.is_dictionary(column.type)
+    if not _is_text(column.type.value_type if is_coded else column.type):
+        return _convert(field, arrow.decoded(column), from_text=False, coded=False)
+    if not is_coded and _admits_all(field):
+        return column.cast(pa.string()), _none(column)
+    column = arrow.coded(column)
+    if _admits_all(field):
+        return column, _none(column)
+    known = pc.is_in(column.dictionary, value_set=arrow.from_strings(field.categories or ()))
+    strange = ~arrow.bits(known)
+    if not strange.any():
+        return column, _none(column)
+    nulls = arrow.null_mask(column)
+    return column, strange[np.where(nulls, 0, arrow.numbers(column.indices))] & ~nulls
 
 
 def _floats(field: Field, column: pa.Array) -> Converted:

@@ -193,6 +193,7 @@ class Predictor:
         self.real_time_door = Door(real_time, record.signature, record.output, rows_per_call=size)
         self._check_row = RowCheck(record.signature)
         self._single = len(record.output.names) == 1
+        self.reads_codes: bool = getattr(batch, "reads_codes", False)
         self._quick = self._shortcut(real_time)
 
     def _shortcut(self, runtime: Runtime) -> Any:
@@ -301,7 +302,8 @@ class Predictor:
         """
         table = table_of(data)
         check_names(self.signature, table.column_names, where="data")
-        checked = check_columns(self.signature, one_batch(table.select(self.signature.names)))
+        rows = one_batch(table.select(self.signature.names))
+        checked = check_columns(self.signature, rows, coded=self.reads_codes)
         if checked.problems:
             first = checked.problems[0]
             more = len(checked.problems) - 1

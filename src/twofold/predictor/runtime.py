@@ -25,6 +25,7 @@ class Runtime(Protocol):
 
     Columns are canonical: one Arrow column per field, in the signature's order; bool, int64,
     float32, float64, string, timestamp[us] or fixed-size list of float64; NaN already made null.
+    One whose attribute `reads_codes` is true is also given text as `arrow.CODED`.
     """
 
     @property

@@ -40,6 +40,7 @@ class Doubler:
         ),
         ignored=("note",),
     )
+    reads_codes = True
 
     def __init__(
         self, *, version: str = "1", concurrent: bool = True, on_call: Callable[[], None] = int

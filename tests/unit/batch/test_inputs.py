@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from twofold.batch.inputs import describe_files, fingerprint, open_input, read_chunks
 from twofold.batch.plan import Plan
 from twofold.errors import InvalidInput
+from twofold.model import arrow
 
 
 def read(source: object, columns: list[str], first_row: int = 0) -> dict[str, list[Any]]:
@@ -153,3 +156,16 @@ def test_large_file_is_bound_by_its_ends_and_the_time_it_was_written(
     assert fingerprint_of(path) == before
     os.utime(path, ns=(1, 1))
     assert fingerprint_of(path) != before
+
+
+def test_batches_across_row_groups_and_files_with_other_dictionaries(tmp_path: Path) -> None:
+    names = [None if n % 7 == 3 else f"plan {n // 90}" for n in range(1000)]
+    for part, rows in (("1", names), ("2", names[::-1])):
+        table = pa.table({"plan": pa.array(rows, pa.string()), "n": list(range(1000))})
+        pq.write_table(table, tmp_path / f"{part}.parquet", row_group_size=300)
+    source = open_input(str(tmp_path))
+    plan = Plan(800, 400)
+    chunks = list(read_chunks(source, ["plan", "n"], plan, codable=["plan"], first_row=1))
+    assert {chunk.rows.columns.schema.field("plan").type for chunk in chunks} == {arrow.CODED}
+    found = [text for chunk in chunks for text in chunk.rows.columns.column("plan").to_pylist()]
+    assert found == (names + names[::-1])[1:]

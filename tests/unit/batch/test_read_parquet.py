@@ -143,3 +143,26 @@ def test_what_is_no_parquet_file_is_an_arrow_error(tmp_path: Path, content: byte
     (tmp_path / "in").write_bytes(content)
     with pytest.raises((pa.ArrowException, OSError)):
         describe(tmp_path / "in")
+
+
+def test_text_that_a_file_has_as_codes_may_come_as_codes(tmp_path: Path) -> None:
+    rows = 3000
+    plans = ["basic", "pro", None, "a longer name of a plan"]
+    columns = {
+        "plan": pa.array([plans[n % 4] for n in range(rows)]),
+        "late": pa.array([plans[n // 1000] for n in range(rows)]),
+        "kept": pa.array([plans[n % 4] for n in range(rows)]),
+        "note": pa.array([f"a note that is like no other: {n}" for n in range(rows)]),
+        "dotted.name": pa.array(["x"] * rows),
+    }
+    path = tmp_path / "in"
+    pq.write_table(pa.table(columns), path, row_group_size=1000)
+    codable = ("plan", "late", "note", "dotted.name", "nowhere")
+    pieces = list(read(path, list(columns), codable=codable, first_row=10, batch_rows=700))
+    for piece in pieces:
+        found = dict(zip(piece.columns.schema.names, piece.columns.schema.types, strict=True))
+        coded = pa.dictionary(pa.int32(), pa.string())
+        assert (found.pop("plan"), found.pop("late")) == (coded, coded)
+        assert set(found.values()) == {pa.string()}
+    whole = [row for piece in pieces for row in piece.columns.to_pylist()]
+    assert whole == pa.table(columns).to_pylist()[10:]

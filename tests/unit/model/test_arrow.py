@@ -271,3 +271,34 @@ print("pandas" in sys.modules)
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["[1.0, 2.0] [False, True, False, False]", "False"]
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"),
+    [
+        ([0, 1, None, 1], ["a", "b"]),
+        ([1, 0, 0], ["a", "a"]),
+        ([0, 2, 1], ["a", None, "b"]),
+        ([5], ["a", "b", "c", "d", "e", "f"]),
+        ([], ["a"]),
+        ([], []),
+    ],
+)
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int32(), pa.int64(), pa.uint16()], ids=str)
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string()], ids=str)
+def test_any_dictionary_of_text_is_coded_with_a_dictionary_no_longer_than_the_column(
+    indices: list[int | None], words: list[str | None], kind: pa.DataType, text: pa.DataType
+) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array(indices, kind), pa.array(words, text))
+    found = arrow.coded(column)
+    found.validate(full=True)
+    assert found.type == arrow.CODED
+    assert found.to_pylist() == column.to_pylist()
+    assert found.dictionary.null_count == 0
+    assert len(found.dictionary) <= len(column)
+    assert arrow.decoded(found).equals(pa.array(column.to_pylist(), pa.string()))
+
+
+def test_what_is_no_dictionary_is_decoded_already() -> None:
+    column = pa.array([1, 2])
+    assert arrow.decoded(column) is column

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.errors import InvalidInput
+from twofold.model import arrow
 from twofold.model.columns import (
     Problem,
     arrow_schema,
@@ -56,7 +57,31 @@ def check(
     checked = check_columns(Signature(fields=(field,)), batch, from_text=from_text)
     checked.columns.validate(full=True)
     assert checked.columns.schema == arrow_schema(Signature(fields=(field,)))
+    coded = check_columns(Signature(fields=(field,)), batch, from_text=from_text, coded=True)
+    coded.columns.validate(full=True)
+    assert coded.problems == checked.problems
+    assert arrow.decoded(coded.columns.column(0)).equals(checked.columns.column(0))
     return checked.columns.column(0).to_pylist(), [found.reason for found in checked.problems]
+
+
+def coded(signature: Signature, column: pa.Array) -> pa.Array:
+    """A text column that may come out coded."""
+    batch = pa.RecordBatch.from_arrays([column], names=list(signature.names))
+    checked = check_columns(signature, batch, coded=True)
+    assert checked.problems == []
+    return checked.columns.column(0)
+
+
+def test_text_that_came_coded_or_is_looked_up_stays_coded() -> None:
+    plan = Field(name="plan", type="string", categories=("a", "b"), nullable=True)
+    free = Field(name="note", type="string", nullable=True)
+    labels = pa.array(["a", "b", None, "a"], pa.dictionary(pa.int8(), pa.large_string()))
+    for field, column in ((plan, labels), (plan, labels.dictionary_decode()), (free, labels)):
+        found = coded(Signature(fields=(field,)), column)
+        assert found.type == arrow.CODED
+        assert found.to_pylist() == ["a", "b", None, "a"]
+    found = coded(Signature(fields=(free,)), labels.dictionary_decode())
+    assert found.type == pa.string()
 
 
 # The table of docs/signature.md, row by row.
@@ -388,6 +413,8 @@ def test_a_slice_is_checked_like_the_rows_it_shows(
         (pa.bool_(), [True, False, None]),
         (pa.string(), ["a", "z", "7", "true", "2026-01-31", None]),
         (pa.dictionary(pa.int8(), pa.string()), ["a", "z", "7", None]),
+        (pa.dictionary(pa.int64(), pa.large_string()), ["a", "z", "7", None]),
+        (pa.dictionary(pa.uint16(), pa.int64()), [1, 7, None]),
         (pa.timestamp("ns"), [1001, -1, None]),
         (pa.list_(pa.float64()), [[1.0, 2.0], [1.0], [], None]),
         (pa.list_(pa.float64(), 2), [[1.0, 2.0], [math.nan, 1.0], None]),

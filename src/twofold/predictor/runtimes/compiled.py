@@ -41,6 +41,7 @@ class CompiledRuntime:
     """Calls the kernel, and finishes what it leaves to NumPy."""
 
     concurrent = True
+    reads_codes = True
 
     def __init__(self, model: Any, header: Header, outputs: int) -> None:
         """Call the kernel's `model`, which has so many outputs."""
@@ -110,7 +111,7 @@ class CompiledRuntime:
 def _buffers(item: Input, column: pa.Array, known: Any) -> tuple[Any, int, int, Any, Any]:
     """A column as the kernel takes it: values, offset, stride, validity, mapping."""
     if item.kind == "string":
-        encoded = column.dictionary_encode()
+        encoded = column.dictionary_encode()  # itself, if it is coded
         found = pc.index_in(encoded.dictionary, value_set=known)
         mapping = np.where(arrow.null_mask(found), UNKNOWN, arrow.numbers(found)).astype(np.int32)
         column = encoded.indices
