@@ -145,7 +145,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         link: One of `LINKS`.
         scale: Of a forest's sigmoid.
         divisor: Of a forest: what sums are divided by.
-        finish: What NumPy still has to do, in its own bits: `softmax` over the outputs, or `exp`.
+        finish: What NumPy still has to do, in its own bits: `softmax` over the outputs, their
+            `mean`, which becomes the only one, or `exp`.
         labels: Where labels are predicted, how: `argmax` of the outputs, or of one output whether
             it is `above` or `from` the threshold.
         threshold: See `labels`.
@@ -161,7 +162,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     link: Link = "none"
     scale: float = 1.0
     divisor: float = 1.0
-    finish: Literal["", "softmax", "exp"] = ""
+    finish: Literal["", "softmax", "mean", "exp"] = ""
     labels: Literal["", "argmax", "above", "from"] = ""
     threshold: float = 0.0
     classes: tuple[bool | int | str, ...] = ()

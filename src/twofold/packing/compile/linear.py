@@ -48,12 +48,16 @@ VALUES = (
     "TheilSenRegressor",
 )
 EXPONENTIAL = ("PoissonRegressor", "GammaRegressor")
+CLASSIFIERS = (*POSITIVE_LABELS, *LOGISTIC, "SGDClassifier")
+CALIBRATED = "CalibratedClassifierCV"
+LIKELIER = 0.5
+"""The probability above which a second class is the label."""
 
 
 def is_linear(estimator: Any) -> bool:
     """Whether an estimator is one of those read here."""
     name = type(estimator).__name__
-    known = name in (*POSITIVE_LABELS, *LOGISTIC, *VALUES, *EXPONENTIAL, "SGDClassifier")
+    known = name in (*CLASSIFIERS, *VALUES, *EXPONENTIAL, CALIBRATED)
     return known and type(estimator).__module__.startswith("sklearn.")
 
 
@@ -64,6 +68,8 @@ def read_linear(estimator: Any, *, labels: bool) -> tuple[Any, Any, Header]:
         NotCompilable: It predicts in a way that isn't known here.
     """
     name = type(estimator).__name__
+    if name == CALIBRATED:
+        return _read_calibrated(estimator, labels=labels)
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, np.float64))
     intercepts = np.ravel(np.asarray(estimator.intercept_, np.float64))
     if len(intercepts) == 1:
@@ -86,6 +92,35 @@ def read_linear(estimator: Any, *, labels: bool) -> tuple[Any, Any, Header]:
     if several:
         return coefficients, intercepts, msgspec.structs.replace(header, finish="softmax")
     return coefficients, intercepts, msgspec.structs.replace(header, link="sigmoid")
+
+
+def _read_calibrated(estimator: Any, *, labels: bool) -> tuple[Any, Any, Header]:
+    """The mean of several linear models' probabilities, each from Platt's sigmoid of its score.
+
+    Raises:
+        NotCompilable: Something else is calibrated, or otherwise.
+    """
+    if len(estimator.classes_) != 2:  # noqa: PLR2004 - a sigmoid tells two classes apart
+        raise NotCompilable("the calibrated probabilities of several classes")
+    rows: list[Any] = []
+    bases: list[float] = []
+    for part in estimator.calibrated_classifiers_:
+        scored = getattr(part.estimator, "estimator", part.estimator)  # in a FrozenEstimator
+        if type(scored).__name__ not in CLASSIFIERS:
+            raise NotCompilable(f"calibration of {type(scored).__name__}")
+        (calibrator,) = part.calibrators
+        if not hasattr(calibrator, "a_"):
+            raise NotCompilable(f"calibration by {type(calibrator).__name__}")
+        # 1 / (1 + exp(a score + b))
+        rows.append(-calibrator.a_ * np.ravel(scored.coef_).astype(np.float64))
+        intercept = float(np.ravel(scored.intercept_)[0])
+        bases.append(-calibrator.a_ * intercept - calibrator.b_)
+    header = Header(kind="linear", link="sigmoid", finish="mean" if len(rows) > 1 else "")
+    if labels:
+        header = msgspec.structs.replace(
+            header, labels="above", threshold=LIKELIER, classes=classes_of(estimator)
+        )
+    return np.array(rows), np.array(bases), header
 
 
 class _Terms:

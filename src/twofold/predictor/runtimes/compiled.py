@@ -95,10 +95,9 @@ class CompiledRuntime:
             out = np.exp(out)
         elif header.finish == "softmax":
             out = np.exp(out - out.max(axis=0))
-            total = out[0]
-            for column in out[1:]:
-                total = total + column
-            out = out / total
+            out = out / _total(out)
+        elif header.finish == "mean":
+            out = (_total(out) / len(out)).reshape(1, -1)
         if header.labels == "argmax":
             return [self._classes[out.argmax(axis=0)]]
         if header.labels == "above":
@@ -106,6 +105,13 @@ class CompiledRuntime:
         if header.labels == "from":
             return [self._classes[(out[0] >= header.threshold).astype(np.int64)]]
         return list(out if header.only is None else out[header.only : header.only + 1])
+
+
+def _total(out: Any) -> Any:
+    total = out[0]
+    for column in out[1:]:
+        total = total + column
+    return total
 
 
 def _buffers(item: Input, column: pa.Array, known: Any) -> tuple[Any, int, int, Any, Any]:

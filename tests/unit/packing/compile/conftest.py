@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from twofold.model import arrow
 from twofold.model.columns import check_columns
 from twofold.model.infer import Overrides, infer_signature
 from twofold.model.kernel import kernel
@@ -108,6 +109,9 @@ def check(door: Door, rows: pa.RecordBatch, reference: list[Any], tolerance: flo
             else:
                 unequal = np.flatnonzero(column != wanted)
                 assert same_bits(column, wanted), (instructions, len(unequal), unequal[:5])
+    texts = [arrow.coded(c) if c.type == pa.string() else c for c in rows.columns]
+    coded = door.columns(pa.RecordBatch.from_arrays(texts, names=rows.schema.names))
+    assert all(map(same_bits, coded, whole))
     for start, size in ((0, 1), (3, 5), (7, 64), (1, 65), (10, 130)):
         part = door.columns(rows.slice(start, size))
         assert all(same_bits(a, b[start : start + size]) for a, b in zip(part, whole, strict=True))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     ElasticNet,
@@ -23,6 +25,7 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler, TargetEncoder
 from sklearn.svm import LinearSVC, LinearSVR
@@ -86,6 +89,48 @@ def test_probabilities(classes: int, compare: Callable[..., Any], customers: Any
     model = encoded(LogisticRegression(max_iter=300)).fit(frame, target)
     compared = compare(model, frame, tolerance=ULPS)
     assert len(compared.program.arrays["bases"]) == (1 if classes == 2 else 3)
+
+
+@pytest.mark.parametrize("ensemble", [True, False])
+@pytest.mark.parametrize(
+    "scored",
+    [LinearSVC(random_state=0), SGDClassifier(random_state=0), LogisticRegression()],
+    ids=lambda model: type(model).__name__,
+)
+def test_calibrated_probabilities(
+    scored: Any, ensemble: bool, compare: Callable[..., Any], customers: Any
+) -> None:
+    frame, left = customers
+    model = encoded(CalibratedClassifierCV(scored, ensemble=ensemble, cv=3)).fit(frame, left)
+    compared = compare(model, frame, tolerance=ULPS)
+    assert len(compared.program.arrays["bases"]) == (3 if ensemble else 1)
+
+
+def test_calibrated_labels(compare: Callable[..., Any], numbers: pd.DataFrame, two: Any) -> None:
+    fitted = LinearSVC(random_state=0).fit(numbers, two)
+    model = CalibratedClassifierCV(FrozenEstimator(fitted), cv=3).fit(numbers, two)
+    compare(model, numbers, output="label", kind="int64")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (CalibratedClassifierCV(LinearSVC(), method="isotonic"), "IsotonicRegression"),
+        (CalibratedClassifierCV(GaussianNB()), "GaussianNB"),
+    ],
+)
+def test_other_calibration_is_not_compiled(
+    model: Any, reason: str, compare: Callable[..., Any], numbers: pd.DataFrame, two: Any
+) -> None:
+    with pytest.raises(NotCompilable, match=f"calibration .*{reason}"):
+        compare(model.fit(numbers, two), numbers)
+
+
+def test_calibration_of_several_classes_is_not_compiled(
+    compare: Callable[..., Any], numbers: pd.DataFrame, three: Any
+) -> None:
+    with pytest.raises(NotCompilable, match="several classes"):
+        compare(CalibratedClassifierCV(LinearSVC()).fit(numbers, three), numbers)
 
 
 def test_categories_are_one_term_each(compare: Callable[..., Any], customers: Any) -> None:
