@@ -61,16 +61,17 @@ bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30
-KERNEL := $(addprefix src/kernel/,forest.c inputs.c instructions.c link.c)
+FUZZERS := build/fuzz_forest build/fuzz_linear
+KERNEL := $(addprefix src/kernel/,forest.c inputs.c instructions.c linear.c link.c)
 SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 
-build/fuzz_forest: tests/fuzz/fuzz_forest.c $(KERNEL) $(wildcard src/kernel/*.h)
+build/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(KERNEL) $(wildcard src/kernel/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZED) -Isrc/kernel -o $@ $< $(KERNEL) -lm
 
-fuzz: build/fuzz_forest ## Fuzz the kernel under sanitizers; FUZZ_S=300 for five minutes
-	build/fuzz_forest $(FUZZ_S) $(FUZZ_SEED)
+fuzz: $(FUZZERS) ## Fuzz the kernel under sanitizers; FUZZ_S=300 for five minutes
+	@set -e; for fuzzer in $(FUZZERS); do $$fuzzer $$(($(FUZZ_S) / 2)) $(FUZZ_SEED); done
 
 docs: $(DEV) ## Write docs/reference anew from the code
 	$(BIN)/python -m twofold.cli.reference docs/reference

@@ -659,21 +659,6 @@ pass_heaps(const struct forest *forest, uint32_t tree, uint32_t count, const uin
         _mm512_storeu_si512(exits + k, at);
     }
 }
-#else
-static void rank_row(const struct forest *forest, const double *values, uint32_t *ranks) {
-    (void)forest, (void)values, (void)ranks; /* never asked for */
-}
-
-static void pass_group(const struct forest *forest, const struct group *group, const uint8_t *row,
-                       uint32_t *exits) {
-    (void)forest, (void)group, (void)row, (void)exits; /* never asked for */
-}
-
-static void pass_heaps(const struct forest *forest, uint32_t tree, uint32_t count,
-                       const uint8_t *row, uint64_t *exits) {
-    (void)forest, (void)tree, (void)count, (void)row, (void)exits; /* never asked for */
-}
-#endif
 
 /* The codes of a row, its numbers ranked side by side. */
 static void code_row(const struct forest *forest, const double *numbers,
@@ -721,7 +706,7 @@ static void add_groups(const struct forest *forest, const uint8_t *row, double *
             }
             for (uint32_t d = 0; d < dimensions; d++) {
                 const size_t at = leaf + (size_t)d * PADDED_LEAVES;
-                double *to = out + tree->output + d;
+                double *to = out + (dimensions > 1 ? d : tree->output);
                 if (forest->single) *to = (double)((float)*to + forest->leaves_f32[at]);
                 else *to += forest->leaves[at];
             }
@@ -762,12 +747,16 @@ static void predict_by_lookup(const struct forest *forest, const double *numbers
     apply_link(forest->link, forest->scale, forest->divisor, forest->n_outputs, 1, out, 1);
 }
 
+#endif
+
 void forest_predict_one(const struct forest *forest, const double *numbers,
                         const int32_t *categories, uint16_t *codes, double *out) {
+#ifdef WITH_X86
     if ((forest->n_groups || forest->heaps) && can_look_up()) {
         predict_by_lookup(forest, numbers, categories, codes, out);
         return;
     }
+#endif
     for (uint32_t i = 0; i < forest->n_columns; i++) {
         const struct column *column = &forest->columns[i];
         codes[i] = column->kind == COLUMN_TABLE

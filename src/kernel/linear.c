@@ -252,6 +252,7 @@ PART uint32_t add_bare(const struct linear *linear, uint32_t from, const struct 
 /* `wide` is known when this is compiled: whether there are the instructions for `add_bare`. */
 PART void predict_blocks(const struct linear *linear, const struct input_rows *inputs,
                          int64_t rows, double *out, int64_t out_stride, int wide) {
+    (void)wide; /* only x86 asks */
     double numbers[BLOCK_ROWS];
     int32_t categories[BLOCK_ROWS];
     for (int64_t first = 0; first < rows; first += BLOCK_ROWS) {
