@@ -62,9 +62,11 @@ def _plain_tree(tree: Any, values: Any, output: int = 0) -> Tree:
 
 
 def _class_values(tree: Any, count: int, *, labels: bool) -> Any:
-    """Each class's share in a node; of two classes, the second's alone."""
+    """Each class's share in a node; of two classes, the second's alone, for each target."""
     if tree.value.shape[1] != 1:
-        raise NotCompilable("several targets")
+        if labels:
+            raise NotCompilable("the labels of several targets")
+        return tree.value[:, :, POSITIVE]
     shares = tree.value[:, 0, :count]
     return shares if labels or count > 2 else shares[:, POSITIVE:]  # noqa: PLR2004 - two classes
 
@@ -216,9 +218,9 @@ def _boosted(estimator: Any, outputs: int, *, labels: bool, zero_is: str) -> Hea
 
 
 def _class_count(estimator: Any) -> int:
-    if isinstance(estimator.classes_, list):
-        raise NotCompilable("several targets")
-    return len(estimator.classes_)
+    """How many classes there are; of several targets with probabilities each has two."""
+    several = isinstance(estimator.classes_, list)
+    return len(estimator.classes_[0] if several else estimator.classes_)
 
 
 def classes_of(estimator: Any) -> tuple[bool | int | str, ...]:

@@ -178,6 +178,8 @@ def predictions_of(source: Source, estimator: Any, frame: Any) -> list[Any] | No
         found = estimator.predict(rows)
         return [found] if found.ndim == 1 else list(found.T)
     found = estimator.predict_proba(rows)
+    if isinstance(found, list):  # of several targets
+        return [target[:, 1] for target in found]
     return [found[:, 1]] if len(output.names) == 1 else list(found.T)
 
 

@@ -34,6 +34,7 @@ NUMPY_MAGIC = b"\x93NUMPY"
 IDENTITY = re.compile(r'(?<="__id__": )[0-9]+')
 NUMBER = re.compile(r"[0-9]{6,}")
 PICKLED_FILE = "original.joblib"
+BINARY = 2
 
 
 def read_estimator(path: Path) -> Any:
@@ -113,6 +114,8 @@ class SklearnSource:
 
     def _output(self, output: OutputKind | None) -> Declared:
         classes = getattr(self.estimator, "classes_", None)
+        if isinstance(classes, list):
+            return self._several_targets(output, [tuple(each.tolist()) for each in classes])
         if _has_many_labels(self.estimator):
             raise DeclarationError(
                 problem("model", "one target", "several labels", "Pack one model a label.")
@@ -121,10 +124,6 @@ class SklearnSource:
             if output in (None, "value"):
                 return Declared("value")
             raise no_such_output("a regressor", output, "value")
-        if isinstance(classes, list):
-            raise DeclarationError(
-                problem("model", "one target", f"{len(classes)}", "Pack one model a target.")
-            )
         listed = tuple(classes.tolist())
         if any(isinstance(item, bytes) for item in listed):
             fix = "Train with text."
@@ -138,6 +137,22 @@ class SklearnSource:
         if output in (None, "label"):
             return Declared("label", classes=tuple(str(item) for item in listed))
         raise no_such_output("a classifier without probabilities", output, "label")
+
+    def _several_targets(
+        self, output: OutputKind | None, targets: list[tuple[Any, ...]]
+    ) -> Declared:
+        """A column for each target: the probability of its second class, or its label."""
+        names = tuple(f"prediction_{index}" for index in range(len(targets)))
+        can = hasattr(self.estimator, "predict_proba")
+        binary = all(len(classes) == BINARY for classes in targets)
+        if output == "value" or (output == "probability" and not can):
+            raise no_such_output("a classifier", output, "probability, label" if can else "label")
+        if output == "probability" and not binary:
+            got = ", ".join(str(len(classes)) for classes in targets)
+            fix = "Choose --output label, or pack one model a target."
+            raise DeclarationError(problem("model", "two classes for each target", got, fix))
+        is_probability = can and binary and output != "label"
+        return Declared("probability" if is_probability else "label", names)
 
     def write_original(
         self,
@@ -178,7 +193,8 @@ class SklearnSource:
 
     def _artifact(self, path: Path, kind: Any) -> Artifact:
         probability = self.output.kind == "probability"
-        one = probability and len(self.output.names) == 1
+        # Of two classes the second's, of one target or of several.
+        second = len(self.output.names) == 1 or self.output.classes is None
         return Artifact(
             file=path.name,
             format=kind,
@@ -186,7 +202,7 @@ class SklearnSource:
             size_bytes=path.stat().st_size,
             call="predict_proba" if probability else "predict",
             input="matrix" if self.feature_names is None else "frame",
-            class_index=1 if one else None,
+            class_index=1 if probability and second else None,
         )
 
 

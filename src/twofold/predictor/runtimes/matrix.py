@@ -98,12 +98,15 @@ def split_outputs(found: Any, class_index: int | None) -> list[Column]:
     """One array per output, from what a library returned for many rows.
 
     Args:
-        found: An array of shape (rows,), (rows, 1) or (rows, outputs).
-        class_index: The one column wanted, if only one is.
+        found: An array of shape (rows,), (rows, 1) or (rows, outputs); or one of shape
+            (rows, classes) for each of several targets.
+        class_index: The one column wanted, of each array, if only one is.
 
     Raises:
         PredictionFailed: It returned something else.
     """
+    if isinstance(found, list) and np.ndim(found[0]) > 1 and class_index is not None:
+        return [np.asarray(target)[:, class_index] for target in found]
     array = np.asarray(found)
     if array.ndim == 1:
         return [array]

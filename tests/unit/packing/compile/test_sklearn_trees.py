@@ -78,6 +78,26 @@ def test_the_probabilities_of_three_classes(
     assert len(compared.program.arrays["bases"]) == 3
 
 
+SEVERAL_TARGETS = [name for name in CLASSIFIERS if "boosting" not in name]
+
+
+@pytest.mark.parametrize("name", SEVERAL_TARGETS)
+def test_the_probabilities_of_several_targets(
+    name: str, compare: Callable[..., Any], numbers: pd.DataFrame, two: Any, three: Any
+) -> None:
+    targets = np.stack([two, three > 0, three > 1], axis=1).astype(int)
+    compared = compare(CLASSIFIERS[name].fit(numbers, targets), numbers)
+    assert len(compared.program.arrays["bases"]) == 3
+
+
+def test_the_labels_of_several_targets_are_not_compiled(
+    compare: Callable[..., Any], numbers: pd.DataFrame, two: Any, three: Any
+) -> None:
+    model = DecisionTreeClassifier(max_depth=3).fit(numbers, np.stack([two, three], axis=1))
+    with pytest.raises(NotCompilable, match="the labels of several targets"):
+        compare(model, numbers, output="label", kind="int64")
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_labels(

@@ -117,11 +117,34 @@ def test_an_output_that_an_estimator_does_not_have_is_refused(
     )
 
 
-def test_a_classifier_of_several_targets_is_refused() -> None:
-    targets = np.stack([BINARY, THREE], axis=1)
+@pytest.mark.parametrize(
+    ("second", "kind", "expected"),
+    [
+        (BINARY, None, "probability"),
+        (BINARY, "probability", "probability"),
+        (BINARY, "label", "label"),
+        (THREE, None, "label"),
+        (THREE, "label", "label"),
+    ],
+)
+def test_a_classifier_of_several_targets_has_a_column_for_each(
+    second: Any, kind: OutputKind | None, expected: OutputKind
+) -> None:
+    source = sklearn_source(tree(np.stack([BINARY, second], axis=1)), kind)
+    assert source.output == Declared(expected, ("prediction_0", "prediction_1"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("probability", "model: expected two classes for each target, got 2, 3. Choose --output"),
+        ("value", "--output value: expected one of probability, label for a classifier, got"),
+    ],
+)
+def test_what_several_targets_do_not_have_is_refused(kind: OutputKind, words: str) -> None:
     with pytest.raises(DeclarationError) as caught:
-        sklearn_source(tree(targets), None)
-    assert str(caught.value) == "model: expected one target, got 2. Pack one model a target."
+        sklearn_source(tree(np.stack([BINARY, THREE], axis=1)), kind)
+    assert str(caught.value).startswith(words)
 
 
 @pytest.mark.parametrize(

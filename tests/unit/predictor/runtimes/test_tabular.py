@@ -163,6 +163,11 @@ RESULTS: dict[str, tuple[Any, int | None, list[list[float]]]] = {
     "a series": (lambda rows: pd.Series(rows[:, 0], index=[9, 9][: len(rows)]), None, [[1.0, 2.0]]),
     "a frame": (lambda rows: pd.DataFrame({"a": rows[:, 0]}), None, [[1.0, 2.0]]),
     "a flat result with a class": (lambda rows: rows[:, 0], 1, [[1.0, 2.0]]),
+    "two columns for each of two targets": (
+        lambda rows: [np.hstack([rows, -rows]), np.hstack([rows, 2 * rows])],
+        1,
+        [[-1.0, -2.0], [2.0, 4.0]],
+    ),
 }
 
 
