@@ -65,9 +65,13 @@ def read_booster(document: bytes) -> Ensemble:
     for index, (tree, output) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
         found = _tree(tree, output)
         if weights is not None:
+            if found.values.shape[1] > 1:
+                raise NotCompilable("vector leaves of dart")
             found = _weighted(found, np.float32(weights[index]), margins[output])
         trees.append(found)
-    header = Header(single=True, link=LINKS[objective])
+    # Either each tree adds to one output, or its leaves are vectors of all.
+    dimensions = trees[0].values.shape[1] if trees else 1
+    header = Header(single=True, link=LINKS[objective], dimensions=dimensions)
     return Ensemble(trees, margins, header, "float32")
 
 
@@ -102,16 +106,27 @@ def _tree(tree: Any, output: int) -> Tree:
     left = np.array(tree["left_children"], np.int64)
     right = np.array(tree["right_children"], np.int64)
     conditions = np.array(tree["split_conditions"], np.float32)
-    if int(tree["tree_param"].get("size_leaf_vector", "0")) > 1:
-        raise NotCompilable("vector leaves")
     # x < t is x <= the float32 below t.
     below = np.nextafter(conditions, np.float32(-np.inf))
     sides: list[Missing] = ["left" if side else "right" for side in tree["default_left"]]
     tests = Tests(
         np.array(tree["split_indices"], np.int64), below.astype(np.float64), sides, _members(tree)
     )
-    values = np.where(left < 0, conditions, np.float32(0)).astype(np.float64).reshape(-1, 1)
-    return Tree(tests, left, right, values, int(output))
+    return Tree(tests, left, right, _values(tree, left, right, conditions), int(output))
+
+
+def _values(tree: Any, left: Any, right: Any, conditions: Any) -> Any:
+    """Each node's value, or vector of values; what counts are the leaves'."""
+    size = int(tree["tree_param"].get("size_leaf_vector", "0"))
+    if size <= 1:
+        return np.where(left < 0, conditions, np.float32(0)).astype(np.float64).reshape(-1, 1)
+    if "leaf_weights" not in tree:
+        raise NotCompilable("vector leaves as XGBoost wrote them before version 3.1")
+    vectors = np.array(tree["leaf_weights"], np.float32).reshape(-1, size)
+    values = np.zeros((len(left), size))
+    # A leaf's right child is its number.
+    values[left < 0] = vectors[right[left < 0]]
+    return values
 
 
 def _members(tree: Any) -> list[Members | None]:

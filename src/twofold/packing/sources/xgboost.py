@@ -73,6 +73,8 @@ def xgboost_source(model: Any, output: OutputKind | None) -> XgboostSource:
     if output == "value":
         raise no_such_output("an XGBoost classifier", output, "probability, label")
     objective, count = _objective(booster)
+    if _targets(booster) > 1:
+        return _several_targets(booster, output, estimator=model)
     if objective == NUMBERS_ONLY and output != "label":
         fix = "Train with objective='multi:softprob', or pack it with --output label."
         raise DeclarationError(problem("model", "probabilities", f"objective {objective}", fix))
@@ -102,6 +104,19 @@ def _objective(booster: Any) -> tuple[str, int]:
     return learner["objective"]["name"], int(learner["learner_model_param"]["num_class"])
 
 
+def _targets(booster: Any) -> int:
+    parameters = json.loads(booster.save_config())["learner"]["learner_model_param"]
+    return int(parameters.get("num_target", "1"))
+
+
+def _several_targets(booster: Any, output: OutputKind | None, *, estimator: Any) -> XgboostSource:
+    """Several labels a row may have: the probability of each."""
+    if output not in (None, "probability"):
+        raise no_such_output("an XGBoost classifier of several targets", output, "probability")
+    names = tuple(f"prediction_{index}" for index in range(_targets(booster)))
+    return XgboostSource(booster, Declared("probability", names), estimator=estimator)
+
+
 def _booster_source(
     booster: Any, output: OutputKind | None, *, estimator: Any = None
 ) -> XgboostSource:
@@ -111,6 +126,8 @@ def _booster_source(
         natural = "probability"
     elif objective == NUMBERS_ONLY:
         natural = "label"
+    if natural == "probability" and _targets(booster) > 1:
+        return _several_targets(booster, output, estimator=estimator)
     if output not in (None, natural):
         raise no_such_output(f"an XGBoost booster of objective {objective}", output, natural)
     if objective == "binary:logistic" or natural == "value":

@@ -69,7 +69,10 @@ def compare(tmp_path: Path) -> Callable[..., Compared]:
         write_program(program, tmp_path / "program")
         runtime = open_compiled(tmp_path / "program", signature)
         said = source.output
-        declared = Output(kind=said.kind, type=kind, names=said.names, classes=said.classes)
+        names, count = said.names, len(program.arrays["bases"])
+        if said.kind == "value" and count > 1:  # as packing names several targets
+            names = tuple(f"{names[0]}_{index}" for index in range(count))
+        declared = Output(kind=said.kind, type=kind, names=names, classes=said.classes)
         artifact = source.write_original(tmp_path, signature, trust_pickle=False)
         original = Door(
             open_runtime(artifact, tmp_path, signature, declared, trust_pickle=False),

@@ -57,6 +57,36 @@ def test_three_classes(
     compare(model, holes, kind="float32")
 
 
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+@pytest.mark.parametrize("make", [xgboost.XGBRegressor, xgboost.XGBClassifier])
+def test_several_targets(
+    make: Any, strategy: str, compare: Callable[..., Any], holes: pd.DataFrame, two: Any, three: Any
+) -> None:
+    model = make(n_estimators=9, max_depth=7, multi_strategy=strategy, n_jobs=1).fit(
+        holes, np.stack([two, three > 0, three > 1], axis=1).astype(int)
+    )
+    compared = compare(model, holes, kind="float32")
+    assert len(compared.program.arrays["bases"]) == 3
+    assert compared.program.header.dimensions == (3 if strategy == "multi_output_tree" else 1)
+
+
+def test_vector_leaves_of_several_classes(
+    compare: Callable[..., Any], numbers: pd.DataFrame, three: Any
+) -> None:
+    model = xgboost.XGBClassifier(n_estimators=8, multi_strategy="multi_output_tree", n_jobs=1)
+    compared = compare(model.fit(numbers, three), numbers, kind="float32")
+    assert compared.program.header.dimensions == 3
+
+
+def test_vector_leaves_in_an_older_form_are_not_compiled(holes: pd.DataFrame, three: Any) -> None:
+    model = xgboost.XGBClassifier(n_estimators=2, multi_strategy="multi_output_tree", n_jobs=1)
+    document = json.loads(bytes(model.fit(holes, three).get_booster().save_raw("json")))
+    for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
+        del tree["leaf_weights"]
+    with pytest.raises(NotCompilable, match=r"vector leaves .* before version 3\.1"):
+        reading.read_booster(json.dumps(document).encode())
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_labels(
     classes: int, compare: Callable[..., Any], numbers: pd.DataFrame, three: Any

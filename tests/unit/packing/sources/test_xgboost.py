@@ -79,6 +79,16 @@ def test_a_booster_gives_what_its_objective_stands_for(objective: str) -> None:
     assert xgboost_source(model, expected.kind).output == expected
 
 
+def test_several_labels_of_a_row_have_a_probability_each() -> None:
+    model = classifier(np.stack([BINARY, THREE > 1], axis=1).astype(int))
+    for given in (model, model.get_booster()):
+        for asked in (None, "probability"):
+            source = xgboost_source(given, asked)  # type: ignore[arg-type]
+            assert source.output == Declared("probability", ("prediction_0", "prediction_1"))
+        with pytest.raises(DeclarationError, match="one of probability for an XGBoost classifier"):
+            xgboost_source(given, "label")
+
+
 def test_a_booster_of_many_classes_that_are_two_gives_both() -> None:
     # It predicts two columns, where binary:logistic predicts one.
     model = booster(BINARY, objective="multi:softprob", num_class=2)
