@@ -23,6 +23,7 @@ TOGETHER = {
     "batch/test_run_request.py",
     "model/test_both_speeds.py",
     "packing/compile/test_corpus.py",
+    "packing/compile/test_random_models.py",
     "packing/test_several_targets.py",
     "packing/test_surprises.py",
     "packing/test_two_speeds.py",
