@@ -65,7 +65,7 @@ def compare(
         return Difference(
             exact=True, passed=True, largest=0.0, label_flips=0, reason=f"bit-equal on {rows} rows"
         )
-    flips = _labels(reference, output) != _labels(found, output)
+    flips = _flips(reference, found, output)
     if reference[0].dtype.kind not in "fi":
         return _unequal(flips, None, "labels")
     wanted = np.stack(reference).astype(np.float64)
@@ -95,12 +95,18 @@ def _unequal(bad: Any, largest: float | None, what: str, flips: Any = None) -> D
     )
 
 
-def _labels(columns: Sequence[Column], output: Output) -> Any:
-    """The label each row's predictions stand for; all alike where there is none."""
+def _flips(reference: Sequence[Column], found: Sequence[Column], output: Output) -> Any:
+    """Which rows have another label; none where predictions stand for no labels."""
+    pairs = zip(_labels(reference, output), _labels(found, output), strict=True)
+    return np.any([a != b for a, b in pairs], axis=0)
+
+
+def _labels(columns: Sequence[Column], output: Output) -> list[Any]:
+    """The labels that each row's predictions stand for: of its class, or of each target."""
     if output.kind == "probability":
-        if len(columns) == 1:
-            return columns[0] > POSITIVE_FROM
-        return np.stack(columns).argmax(axis=0)
+        if output.classes is not None and len(columns) > 1:
+            return [np.stack(columns).argmax(axis=0)]
+        return [column > POSITIVE_FROM for column in columns]
     if output.kind == "label" or columns[0].dtype.kind != "f":
-        return columns[0]
-    return np.zeros(len(columns[0]), np.bool_)
+        return list(columns)
+    return [np.zeros(len(columns[0]), np.bool_)]

@@ -32,12 +32,31 @@ def test_a_flipped_label_fails_however_small_the_difference() -> None:
 
 
 def test_the_largest_class_is_the_label_of_several_probabilities() -> None:
-    names = Output(kind="probability", type="float64", names=("a", "b"))
+    names = Output(kind="probability", type="float64", names=("a", "b"), classes=("0", "1"))
     one, other = (
         [np.array([0.5]), np.array([0.5 - 1e-9])],
         [np.array([0.5 - 1e-9]), np.array([0.5])],
     )
     assert compare(one, other, names, tolerance=1e-5).label_flips == 1
+
+
+def test_each_of_several_targets_has_a_label_of_its_own() -> None:
+    targets = Output(kind="probability", type="float64", names=("a", "b"))
+    flipped = [np.array([0.9]), np.array([0.5 + 1e-9])]
+    found = compare([np.array([0.9]), np.array([0.5])], flipped, targets, tolerance=1e-5)
+    assert (found.passed, found.label_flips) == (False, 1)
+    # Which of two targets is likelier says nothing.
+    alike = compare(
+        [np.array([0.2]), np.array([0.2 + 1e-9])],
+        [np.array([0.2 + 1e-9]), np.array([0.2])],
+        targets,
+        tolerance=1e-5,
+    )
+    assert alike.passed
+    one, other = np.array(["a", "b"], object), np.array(["a", "c"], object)
+    labels = Output(kind="label", type="string", names=("a", "b"))
+    found = compare([one, one], [one, other], labels, tolerance=1.0)
+    assert (found.passed, found.label_flips, found.first_row) == (False, 1, 1)
 
 
 def test_a_difference_beyond_tolerance_fails_and_names_its_row() -> None:

@@ -193,8 +193,7 @@ class SklearnSource:
 
     def _artifact(self, path: Path, kind: Any) -> Artifact:
         probability = self.output.kind == "probability"
-        # Of two classes the second's, of one target or of several.
-        second = len(self.output.names) == 1 or self.output.classes is None
+        one = probability and len(self.output.names) == 1
         return Artifact(
             file=path.name,
             format=kind,
@@ -202,7 +201,7 @@ class SklearnSource:
             size_bytes=path.stat().st_size,
             call="predict_proba" if probability else "predict",
             input="matrix" if self.feature_names is None else "frame",
-            class_index=1 if probability and second else None,
+            class_index=1 if one else None,
         )
 
 

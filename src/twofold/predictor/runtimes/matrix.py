@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twofold.predictor.runtime import Column
 
 BLOCK_ROWS = 4096
+POSITIVE = 1
 
 
 def width_of(signature: Signature) -> int:
@@ -99,14 +100,14 @@ def split_outputs(found: Any, class_index: int | None) -> list[Column]:
 
     Args:
         found: An array of shape (rows,), (rows, 1) or (rows, outputs); or one of shape
-            (rows, classes) for each of several targets.
-        class_index: The one column wanted, of each array, if only one is.
+            (rows, 2) for each of several targets: the probabilities of its two classes.
+        class_index: The one column wanted of an array, if only one is.
 
     Raises:
         PredictionFailed: It returned something else.
     """
-    if isinstance(found, list) and np.ndim(found[0]) > 1 and class_index is not None:
-        return [np.asarray(target)[:, class_index] for target in found]
+    if isinstance(found, list) and found and np.ndim(found[0]) > 1:
+        return [np.asarray(target)[:, POSITIVE] for target in found]
     array = np.asarray(found)
     if array.ndim == 1:
         return [array]

@@ -165,7 +165,7 @@ RESULTS: dict[str, tuple[Any, int | None, list[list[float]]]] = {
     "a flat result with a class": (lambda rows: rows[:, 0], 1, [[1.0, 2.0]]),
     "two columns for each of two targets": (
         lambda rows: [np.hstack([rows, -rows]), np.hstack([rows, 2 * rows])],
-        1,
+        None,
         [[-1.0, -2.0], [2.0, 4.0]],
     ),
 }
