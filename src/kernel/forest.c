@@ -801,6 +801,7 @@ struct scratch {
     int32_t *categories;  /* [row] */
     uint32_t *ranks;      /* [row] */
     uint16_t *wide;       /* [column][row] */
+    uint16_t *ranked;     /* [column][row], where trees are cut */
     uint16_t *by_row;     /* [position of the row in the sums][column], for walks */
     uint8_t *narrow;      /* [narrow column][row] */
     double *sums;         /* [output][position of the row] */
@@ -822,6 +823,7 @@ static size_t lay_out(const struct forest *forest, char *memory, struct scratch 
     PLACE(categories, BLOCK_ROWS);
     PLACE(ranks, BLOCK_ROWS);
     PLACE(wide, (size_t)forest->n_columns * BLOCK_ROWS);
+    PLACE(ranked, forest->ranks ? (size_t)forest->n_columns * BLOCK_ROWS : 0);
     PLACE(by_row, (size_t)forest->n_columns * BLOCK_ROWS);
     PLACE(narrow, (size_t)forest->n_narrow * BLOCK_ROWS);
     PLACE(sums, (size_t)forest->n_outputs * BLOCK_ROWS);

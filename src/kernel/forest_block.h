@@ -84,18 +84,19 @@ TARGET static void NAME(code_block)(const struct forest *forest, const struct in
                 out[row] = code_of_category(forest, column, scratch->categories[row]);
         else NAME(code_numbers)(forest, column, scratch->numbers, scratch->ranks, out);
     }
+    for (uint32_t i = 0; forest->ranks && i < forest->n_columns; i++) {
+        const struct rank *rank = &forest->ranks[i];
+        const uint16_t *wide = scratch->wide + (size_t)i * BLOCK_ROWS;
+        uint16_t *out = scratch->ranked + (size_t)i * BLOCK_ROWS;
+        for (int row = 0; row < BLOCK_ROWS; row++)
+            out[row] =
+                forest->by_code[rank->first + (wide[row] < rank->last ? wide[row] : rank->last)];
+    }
     for (uint32_t i = 0; i < forest->n_narrow; i++) {
-        const uint16_t *wide = scratch->wide + (size_t)forest->narrows[i].column * BLOCK_ROWS;
+        const uint16_t *wide = (forest->ranks ? scratch->ranked : scratch->wide) +
+                               (size_t)forest->narrows[i].column * BLOCK_ROWS;
         const uint16_t low = (uint16_t)forest->narrows[i].low;
         uint8_t *out = scratch->narrow + (size_t)i * BLOCK_ROWS;
-        uint16_t ranks[BLOCK_ROWS];
-        if (forest->ranks) {
-            const struct rank *rank = &forest->ranks[forest->narrows[i].column];
-            for (int row = 0; row < BLOCK_ROWS; row++)
-                ranks[row] = forest->by_code[rank->first +
-                                             (wide[row] < rank->last ? wide[row] : rank->last)];
-            wide = ranks;
-        }
         for (int row = 0; row < BLOCK_ROWS; row++) {
             const uint16_t above = wide[row] > low ? (uint16_t)(wide[row] - low) : 0;
             out[row] = above > MAX_NARROW_CODE ? MAX_NARROW_CODE : (uint8_t)above;
