@@ -32,9 +32,13 @@ def read(
     batch_rows: int,
 ) -> Iterator[Rows]:
     """Read the named columns from a row on; row groups that lie before it are not touched."""
-    coded = _coded(path, codable)
+    metadata = pq.read_metadata(path)
     with pq.ParquetFile(
-        path, buffer_size=BUFFER_BYTES, pre_buffer=False, read_dictionary=coded
+        path,
+        metadata=metadata,
+        buffer_size=BUFFER_BYTES,
+        pre_buffer=False,
+        read_dictionary=_coded(metadata, codable),
     ) as file:
         groups = file.metadata.num_row_groups
         group = 0
@@ -47,9 +51,8 @@ def read(
         yield from drop_rows((Rows(batch.select(list(columns))) for batch in batches), first_row)
 
 
-def _coded(path: Path, codable: Collection[str]) -> list[str]:
+def _coded(metadata: pq.FileMetaData, codable: Collection[str]) -> list[str]:
     """Those of the columns whose text the file itself has as codes, not written out."""
-    metadata = pq.read_metadata(path)
     if not metadata.num_row_groups:
         return []
     group = metadata.row_group(0)

@@ -22,16 +22,12 @@ from twofold.packing.compile.features import (
     Number,
     Text,
 )
-from twofold.packing.compile.linear import assemble_linear, is_linear, read_linear
+from twofold.packing.compile.linear import LIKELIER, assemble_linear, is_linear, read_linear
 from twofold.packing.sources import Source
 from twofold.predictor.program import WHOLE, Header, Input, Program
 from twofold.predictor.runtimes.labels import READERS
 
 __all__ = ["NotCompilable", "compile_model"]
-
-LIKELIER = 0.5
-"""The probability above which a booster's second class is its label."""
-
 
 Assemble = Callable[[list[Feature], list[Input], frozenset[int]], Program]
 

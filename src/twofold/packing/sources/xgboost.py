@@ -72,9 +72,9 @@ def xgboost_source(model: Any, output: OutputKind | None) -> XgboostSource:
         return _booster_source(booster, output, estimator=model)
     if output == "value":
         raise no_such_output("an XGBoost classifier", output, "probability, label")
-    objective, count = _objective(booster)
-    if _targets(booster) > 1:
-        return _several_targets(booster, output, estimator=model)
+    objective, count, targets = _objective(booster)
+    if targets > 1:
+        return _several_targets(booster, targets, output, estimator=model)
     if objective == NUMBERS_ONLY and output != "label":
         fix = "Train with objective='multi:softprob', or pack it with --output label."
         raise DeclarationError(problem("model", "probabilities", f"objective {objective}", fix))
@@ -98,36 +98,34 @@ def _at_best(booster: Any) -> Any:
     return booster[: int(best) + 1]
 
 
-def _objective(booster: Any) -> tuple[str, int]:
-    """The objective's name, and the number of classes: 0 for two of them or none."""
+def _objective(booster: Any) -> tuple[str, int, int]:
+    """The objective's name, the number of classes (0 for two of them or none), and of targets."""
     learner = json.loads(booster.save_config())["learner"]
-    return learner["objective"]["name"], int(learner["learner_model_param"]["num_class"])
+    said = learner["learner_model_param"]
+    return learner["objective"]["name"], int(said["num_class"]), int(said.get("num_target", "1"))
 
 
-def _targets(booster: Any) -> int:
-    parameters = json.loads(booster.save_config())["learner"]["learner_model_param"]
-    return int(parameters.get("num_target", "1"))
-
-
-def _several_targets(booster: Any, output: OutputKind | None, *, estimator: Any) -> XgboostSource:
+def _several_targets(
+    booster: Any, targets: int, output: OutputKind | None, *, estimator: Any
+) -> XgboostSource:
     """Several labels a row may have: the probability of each."""
     if output not in (None, "probability"):
         raise no_such_output("an XGBoost classifier of several targets", output, "probability")
-    names = tuple(f"prediction_{index}" for index in range(_targets(booster)))
+    names = tuple(f"prediction_{index}" for index in range(targets))
     return XgboostSource(booster, Declared("probability", names), estimator=estimator)
 
 
 def _booster_source(
     booster: Any, output: OutputKind | None, *, estimator: Any = None
 ) -> XgboostSource:
-    objective, count = _objective(booster)
+    objective, count, targets = _objective(booster)
     natural: OutputKind = "value"
     if objective in ("binary:logistic", "multi:softprob"):
         natural = "probability"
     elif objective == NUMBERS_ONLY:
         natural = "label"
-    if natural == "probability" and _targets(booster) > 1:
-        return _several_targets(booster, output, estimator=estimator)
+    if natural == "probability" and targets > 1:
+        return _several_targets(booster, targets, output, estimator=estimator)
     if output not in (None, natural):
         raise no_such_output(f"an XGBoost booster of objective {objective}", output, natural)
     if objective == "binary:logistic" or natural == "value":
