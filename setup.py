@@ -1,10 +1,11 @@
-"""The native kernel; all else is in pyproject.toml."""
+"""The native parts; all else is in pyproject.toml."""
 
 from pathlib import Path
 
 from setuptools import Extension, setup
 
 KERNEL = Path("src", "kernel")
+WIRE = Path("src", "wire")
 
 setup(
     ext_modules=[
@@ -16,6 +17,14 @@ setup(
             extra_compile_args=["-O3", "-std=c11", "-ffp-contract=off", "-Wno-psabi"],
             # Without a compiler the package installs all the same, and uses other runtimes.
             optional=True,
-        )
+        ),
+        Extension(
+            "twofold._wire",
+            sources=sorted(path.as_posix() for path in WIRE.glob("*.c")),
+            depends=sorted(path.as_posix() for path in WIRE.glob("*.h")),
+            extra_compile_args=["-O3", "-std=c11"],
+            # Without it, every request is read the usual way.
+            optional=True,
+        ),
     ]
 )

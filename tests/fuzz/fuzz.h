@@ -1,9 +1,8 @@
-/* What the kernel's fuzzers share: chance, models as bytes and damage to them, rows, comparing.
+/* What the kernel's fuzzers share: models as bytes and damage to them, rows, comparing.
  *
  * A fuzzer says what it knows of its models in a `struct fuzzed`, and fuzz() does the rest. Each
  * case makes a valid model and compares it; then it damages copies, and compares those that are
- * accepted. Case k of a run is the first case of the seed `seed + k`, and makes the same models
- * and rows whatever instructions there are. A failure says how to repeat its case alone.
+ * accepted. A case makes the same models and rows whatever instructions there are.
  *
  * For every set of instructions that the processor has, one row and many must give the same bits,
  * and what the fuzzer's naive way of predicting gives. Only one NaN may stand for another: its
@@ -12,76 +11,21 @@
 #ifndef TWOFOLD_FUZZ_H
 #define TWOFOLD_FUZZ_H
 
-#define _POSIX_C_SOURCE 200809L
+#include "cases.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "inputs.h"
 #include "instructions.h"
 
-#define DEFAULT_S 30
 #define MAX_ROWS 200
 #define MAX_MANY_ROWS 1200 /* now and then: more than forest_predict takes at once */
 #define MUTANTS 24
-#define MAX_CASE_S 120 /* a case takes milliseconds, or doesn't end */
 #define MAX_PARTS 9
 #define MAX_ITEM 32 /* bytes */
-#define ENOUGH 2000 /* valid models, for each way to have come up */
 
-/* ---- failing ----------------------------------------------------------------------------- */
-
-static const char *program;
-static uint64_t case_seed;
-static int is_over; /* what a sanitizer still finds are leaks, of any case */
-
-/* The sanitizers' reports end in abort, so that each failure names its case. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "abort_on_error=1"; }
-const char *__ubsan_default_options(void);
-const char *__ubsan_default_options(void) { return "abort_on_error=1:print_stacktrace=1"; }
-
-static _Noreturn void end_failed(int signal_number) {
-    if (signal_number == SIGALRM) fprintf(stderr, "a case takes more than %d s\n", MAX_CASE_S);
-    if (!is_over)
-        fprintf(stderr, "failed: seed %" PRIu64 "; repeat it: %s 0 %" PRIu64 "\n", case_seed,
-                program, case_seed);
-    _Exit(1); /* not exit: what is still allocated is no leak */
-}
-
-static _Noreturn void fail(const char *what) {
-    fprintf(stderr, "%s\n", what);
-    end_failed(0);
-}
-
-static void *checked(void *memory) {
-    if (!memory) fail("the fuzz itself is out of memory");
-    return memory;
-}
-
-/* ---- chance ------------------------------------------------------------------------------ */
-
-static uint64_t chance;
-
-/* SplitMix64. */
-static uint64_t word(void) {
-    uint64_t z = (chance += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint32_t below(uint32_t limit) { return (uint32_t)((word() >> 32) * limit >> 32); }
-
-static uint32_t between(uint32_t low, uint32_t high) { return low + below(high - low + 1); }
-
-static int one_in(uint32_t n) { return below(n) == 0; }
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 static double from_bits(uint64_t bits) {
     double number;
@@ -294,12 +238,6 @@ struct rows {
     struct input_rows *inputs;
     double *numbers;     /* [row][input]: what predicting one row is given */
     int32_t *categories; /* [row][input] */
-};
-
-/* What a valid model may be, so that the kernel goes another way; each must come up. */
-struct way {
-    const char *name;
-    uint64_t count;
 };
 
 typedef void predict_row(const void *kernel, const double *numbers, const int32_t *categories,
@@ -518,10 +456,6 @@ static void compare_sets(const struct taken *taken, const struct rows *rows) {
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-static struct {
-    uint64_t compared, refused, accepted;
-} tally;
-
 static void compare(const struct taken *taken, int64_t n, int is_valid) {
     struct rows rows;
     make_rows(taken, n, &rows);
@@ -546,11 +480,9 @@ static void try_mutant(const struct model *model) {
     free_model(&mutant);
 }
 
-static void run_case(uint64_t seed) {
+static void run_case(void) {
     struct model model;
     struct taken taken;
-    case_seed = chance = seed;
-    alarm(MAX_CASE_S);
     fuzzed->make(&model);
     const char *wrong = fuzzed->take(&model, &taken);
     if (wrong) {
@@ -575,46 +507,11 @@ static void find_sets(void) {
     printf("\n");
 }
 
-/* What came up, in one line; 0 if all did that should have. */
-static int report(void) {
-    int missed = 0;
-    printf("compared %" PRIu64 " valid %s (", tally.compared, fuzzed->models);
-    for (int i = 0; i < fuzzed->n_ways; i++)
-        printf("%s%s %" PRIu64, i ? ", " : "", fuzzed->ways[i].name, fuzzed->ways[i].count);
-    printf("); of their mutants %" PRIu64 " were refused, and %" PRIu64
-           " were accepted and compared\n",
-           tally.refused, tally.accepted);
-    fflush(stdout);
-    for (int i = 0; i < fuzzed->n_ways; i++) {
-        if (fuzzed->ways[i].count || tally.compared < ENOUGH) continue;
-        fprintf(stderr, "failed: of %" PRIu64 " valid %s none was one %s\n", tally.compared,
-                fuzzed->models, fuzzed->ways[i].name);
-        missed = 1;
-    }
-    return missed;
-}
-
-static double now_s(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 static int fuzz(const struct fuzzed *which, int argc, char **argv) {
-    const double seconds = argc > 1 ? strtod(argv[1], NULL) : DEFAULT_S;
-    const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) << 20;
     fuzzed = which;
-    program = argv[0];
-    signal(SIGABRT, end_failed);
-    signal(SIGALRM, end_failed);
-    printf("%s: seed %" PRIu64 ", %g s, ", fuzzed->models, seed, seconds);
     find_sets();
-    fflush(stdout);
-    const double start = now_s();
-    for (uint64_t k = 0; k == 0 || now_s() - start < seconds; k++) run_case(seed + k);
-    is_over = 1;
-    alarm(0);
-    return report();
+    run_cases(fuzzed->models, run_case, argc, argv);
+    return report(fuzzed->models, fuzzed->ways, fuzzed->n_ways);
 }
 
 #endif
