@@ -6,6 +6,8 @@ TwofoldError
 ├── InvalidInput         the caller: the rows don't fit the signature
 │   └── UnknownModel     the caller: no such model, version or alias
 ├── Refused              nobody: no work was done, a retry is safe
+│   ├── Overloaded       its turn would come after its deadline
+│   ├── QuotaExceeded    the caller: over its own quota
 │   └── Draining         the server is stopping; another one will answer
 ├── DeadlineExceeded     nobody: the answer would have come too late
 ├── PredictionFailed     the model's author: predict raised, or broke its own signature
@@ -57,6 +59,32 @@ class UnknownModel(InvalidInput):
 
 class Refused(TwofoldError):
     """No work was done; a retry is safe."""
+
+
+class Overloaded(Refused):
+    """Its turn would come after its deadline.
+
+    Attributes:
+        retry_after_s: Whole seconds after which a retry may have a chance.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        """Say when to come back."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(Refused):
+    """The caller's key is used more than it may be; other callers are not affected.
+
+    Attributes:
+        retry_after_s: Seconds until a request will be let in, if no other is sent before.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        """Say when to come back."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Draining(Refused):

@@ -19,12 +19,16 @@ TRUE_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, 
 
 
 def setting(
-    default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None
+    default: Any,
+    doc: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """Declare one setting: its default, what it means, and its bounds (inclusive)."""
-    return dataclasses.field(
-        default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum}
-    )
+    """Declare one setting: its default, what it means, its bounds (inclusive) or its choices."""
+    facts = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Declared:
     doc: str
     minimum: float | None
     maximum: float | None
+    choices: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -67,6 +72,7 @@ def declared_in(cls: type, section: str = "") -> list[Declared]:
             doc=field.metadata["doc"],
             minimum=field.metadata["minimum"],
             maximum=field.metadata["maximum"],
+            choices=field.metadata["choices"],
         )
         for field in dataclasses.fields(cls)
         if "doc" in field.metadata
@@ -116,7 +122,7 @@ def read_settings(
 
 
 def coerce(item: Declared, raw: Any) -> Any:
-    """Turn a raw value (TOML, text or flag) into the declared type, within its bounds.
+    """Turn a raw value (TOML, text or flag) into the declared type, within its bounds or choices.
 
     Raises:
         ValueError: With `expected X, got Y. Fix.` as its text.
@@ -126,6 +132,8 @@ def coerce(item: Declared, raw: Any) -> Any:
     if (low is not None and value < low) or (high is not None and value > high):
         span = f"at least {low}" if high is None else f"{low} to {high}"
         raise ValueError(f"expected {span}, got {value}. {item.doc}")
+    if item.choices and value not in item.choices:
+        raise ValueError(f"expected {' or '.join(item.choices)}, got {value!r}. {item.doc}")
     return value
 
 

@@ -113,6 +113,37 @@ def post(body: str | bytes, **headers: str) -> bytes:
     return http("POST", PREDICT, body, named)
 
 
+def v2(body: Any, path: str = "/v2/models/demo/infer", **headers: str) -> bytes:
+    """An infer request of the Open Inference Protocol."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return http("POST", path, body if isinstance(body, (str, bytes)) else json.dumps(body), named)
+
+
+def tensor(name: str, datatype: str, *data: Any, **more: Any) -> dict[str, Any]:
+    """One input of an infer request, of one row."""
+    return {"name": name, "datatype": datatype, "shape": [1], "data": list(data), **more}
+
+
+def inputs(**changes: Any) -> bytes:
+    """An infer request for the good row, with some inputs changed; `...` leaves one out."""
+    good = {
+        "amount": tensor("amount", "FP64", 1.5),
+        "visits": tensor("visits", "INT64", 2),
+        "plan": tensor("plan", "BYTES", "pro"),
+        "active": tensor("active", "BOOL", *[True]),
+        "since": tensor("since", "BYTES", "2026-01-31T12:00:00"),
+        "note": tensor("note", "FP64", None),
+    }
+    return v2({"inputs": [item for item in (good | changes).values() if item is not ...]})
+
+
+def invoke(body: Any, kind: str = "application/json", **headers: str) -> bytes:
+    """A scoring request as MLflow has it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    return http("POST", "/invocations", text, {"Content-Type": kind} | named)
+
+
 def row(**changes: Any) -> bytes:
     """A predict request for the good row with changes; `...` leaves a field out."""
     return post(json.dumps({"row": changed(**changes)}))
@@ -167,6 +198,7 @@ ROWS_THAT_DO_NOT_FIT = (
     BadInput("a missing field that may be null", row(note=...), 422, "Send note, null if it is not known."),
     BadInput("a field the model doesn't have", row(colour="red"), 422, "row.colour: expected only the model's fields"),
     BadInput("a field's name in other case", row(amount=..., Amount=1.0), 422, "row.amount: expected float64, got nothing"),
+    BadInput("a field twice", post('{"row": {"amount": 1.5, "amount": 2.5}}'), 422, "expected each name once in an object, got string 'amount' twice"),
     BadInput("no field at all", post('{"row": {}}'), 422, "row.amount: expected float64, got nothing"),
 )  # fmt: skip
 
@@ -251,7 +283,8 @@ PROTOCOL = (
     BadInput("a deadline of zero", post("{}", X_Twofold_Deadline_Ms="0"), 400, "got string '0'"),
     BadInput("a negative deadline", post("{}", X_Twofold_Deadline_Ms="-5"), 400, "got string '-5'"),
     BadInput("a deadline of NaN", post("{}", X_Twofold_Deadline_Ms="nan"), 400, "got string 'nan'"),
-    BadInput("a deadline that can't be met", post(json.dumps({"row": GOOD}), X_Twofold_Deadline_Ms="0.01"), 504, "deadline: expected 0.010 ms to be enough"),
+    BadInput("a priority that doesn't exist", post("{}", X_Twofold_Priority="urgent"), 400, "X-Twofold-Priority: expected one of"),
+    BadInput("a deadline that can't be met", post(json.dumps({"row": GOOD}), X_Twofold_Deadline_Ms="0.01"), 504, "deadline: expected 0.01 ms to be enough"),
     BadInput("a row the model fails on", row(amount=666.0), 500, "expected the model to answer, got a failure inside it"),
     BadInput("many rows, the model fails on one", rows(GOOD, changed(amount=666.0)), 500, "Ask its operator about request"),
     BadInput("headers beyond the limit", raw(POST, HOST, "X-A: " + "a" * 3_000), 431, "headers: expected at most 2048 bytes"),
@@ -288,11 +321,120 @@ PROTOCOL = (
     BadInput("an expectation", raw(POST, HOST, "Expect: 200-ok"), 417, "Expect: expected 100-continue"),
 )  # fmt: skip
 
+RAW = v2(
+    json.dumps({"inputs": [tensor("x", "FP64", parameters={"binary_data_size": 8})]}) + "12345678"
+)
+SPLIT = {"columns": list(GOOD), "data": [list(GOOD.values())]}
+OPEN_INFERENCE = (
+    BadInput("V2: no body", v2(""), 400, "body: expected"),
+    BadInput("V2: cut-off JSON", v2('{"inputs": ['), 400, "body: expected JSON"),
+    BadInput("V2: a list at the top", v2("[]"), 400, "body: expected"),
+    BadInput("V2: JSON nested too deep", v2("[" * 9_000), 400, "nested too deep"),
+    BadInput("V2: no inputs", v2({}), 422, "inputs: expected"),
+    BadInput("V2: an empty list of inputs", v2({"inputs": []}), 422, "got 0 tensors"),
+    BadInput("V2: a row of the other protocol", v2({"row": GOOD}), 422, "inputs: expected"),
+    BadInput("V2: an input without datatype", inputs(amount={"name": "amount", "shape": [1], "data": [1.5]}), 422, "datatype"),
+    BadInput("V2: a datatype that doesn't exist", inputs(amount=tensor("amount", "FLOAT", 1.5)), 422, "inputs.amount.datatype: expected"),
+    BadInput("V2: text for a number", inputs(amount=tensor("amount", "FP64", "x")), 422, "inputs.amount.data[0]"),
+    BadInput("V2: text where the model has a number", inputs(amount=tensor("amount", "BYTES", "x")), 422, "inputs.amount"),
+    BadInput("V2: a number beyond its datatype", inputs(visits=tensor("visits", "UINT8", 300)), 422, "inputs.visits.data[0]"),
+    BadInput("V2: a fraction for an integer", inputs(visits=tensor("visits", "INT32", 1.5)), 422, "inputs.visits.data[0]"),
+    BadInput("V2: null where there was none", inputs(amount=tensor("amount", "FP64", None)), 422, "inputs.amount"),
+    BadInput("V2: an unknown category", inputs(plan=tensor("plan", "BYTES", "gold")), 422, "expected one of 'basic', 'pro', 'team', got 'gold'"),
+    BadInput("V2: a missing input", inputs(amount=...), 422, "amount"),
+    BadInput("V2: an input the model doesn't have", inputs(colour=tensor("colour", "BYTES", "red")), 422, "colour"),
+    BadInput("V2: an input twice", v2({"inputs": [tensor("amount", "FP64", 1.5)] * 2}), 422, "amount"),
+    BadInput("V2: more values than the shape has", inputs(amount=tensor("amount", "FP64", 1.5, 2.5)), 422, "inputs.amount"),
+    BadInput("V2: a negative shape", inputs(amount=tensor("amount", "FP64", 1.5) | {"shape": [-1]}), 422, "inputs.amount.shape"),
+    BadInput("V2: a shape beyond all memory", inputs(amount=tensor("amount", "FP64", 1.5) | {"shape": [2**62, 2**62]}), 422, "inputs.amount"),
+    BadInput("V2: no rows", inputs(amount=tensor("amount", "FP64") | {"shape": [0]}), 422, "inputs.amount"),
+    BadInput("V2: more rows than the limit", v2({"inputs": [tensor("amount", "FP64", *range(6)) | {"shape": [6]}]}), 413, "at most 5 rows"),
+    BadInput("V2: one matrix for fields of several kinds", v2({"inputs": [tensor("x", "FP64", *range(6)) | {"shape": [1, 6]}]}), 422, "x"),
+    BadInput("V2: an output the model doesn't have", v2({"inputs": [], "outputs": [{"name": "nope"}]}), 422, "expected"),
+    BadInput("V2: raw bytes without the header's length", RAW, 400, "body: expected JSON"),
+    BadInput("V2: a header's length that is no number", v2("{}", Inference_Header_Content_Length="two"), 400, "Inference-Header-Content-Length: expected"),
+    BadInput("V2: a header's length beyond the body", v2("{}", Inference_Header_Content_Length="3"), 400, "Inference-Header-Content-Length: expected"),
+    BadInput("V2: a negative header's length", v2("{}", Inference_Header_Content_Length="-1"), 400, "Inference-Header-Content-Length: expected"),
+    BadInput("V2: a compressed body", v2(b"\x1f\x8b", Content_Encoding="gzip"), 415, "Content-Encoding: expected none"),
+    BadInput("V2: a form's content type", v2("{}", Content_Type="application/x-www-form-urlencoded"), 415, "Content-Type: expected"),
+    BadInput("V2: a model that isn't served", v2("{}", "/v2/models/nope/infer"), 404, "model: expected one of 'demo', got 'nope'"),
+    BadInput("V2: a version that isn't served", v2("{}", "/v2/models/demo/versions/9/infer"), 404, "demo.version: expected one of '1', got '9'"),
+    BadInput("V2: a file of the repository", http("POST", "/v2/repository/models/demo/load"), 404, "path: expected a path of this server"),
+    BadInput("V2: an index that is asked for with a number", http("POST", "/v2/repository/index", '{"ready": 1}'), 422, "ready: expected true or false"),
+)  # fmt: skip
+
+SCORING = (
+    BadInput("MLflow: no body", invoke(""), 400, "body: expected"),
+    BadInput("MLflow: cut-off JSON", invoke('{"dataframe_split": '), 400, "body: expected JSON"),
+    BadInput("MLflow: no payload", invoke({}), 422, "dataframe_split"),
+    BadInput("MLflow: two payloads", invoke({"inputs": [], "instances": []}), 422, "expected"),
+    BadInput("MLflow: records without their wrapper", invoke([GOOD]), 422, "dataframe_records"),
+    BadInput("MLflow: a missing column", invoke({"dataframe_split": {"columns": ["amount"], "data": [[1.5]]}}), 422, "expected"),
+    BadInput("MLflow: a column twice", invoke({"dataframe_split": SPLIT | {"columns": ["amount"] * 6}}), 422, "amount"),
+    BadInput("MLflow: fewer values than columns", invoke({"dataframe_split": SPLIT | {"data": [[1.5]]}}), 422, "expected"),
+    BadInput("MLflow: text for a number", invoke({"dataframe_records": [changed(amount="x")]}), 422, "expected float64, got string 'x'"),
+    BadInput("MLflow: ragged inputs", invoke({"inputs": {name: [value] for name, value in GOOD.items()} | {"amount": [1.5, 2.5]}}), 422, "inputs.amount: expected 1 row"),
+    BadInput("MLflow: no rows", invoke({"dataframe_records": []}), 422, "expected"),
+    BadInput("MLflow: more rows than the limit", invoke({"dataframe_records": [GOOD] * 6}), 413, "at most 5 rows"),
+    BadInput("MLflow: CSV with a missing column", invoke("amount,visits\n1.5,2\n", "text/csv"), 422, "expected"),
+    BadInput("MLflow: CSV with an open quote", invoke('1.5,2,"pro\n', "text/csv; header=absent"), 400, "expected"),
+    BadInput("MLflow: another content type", invoke("<row/>", "application/xml"), 415, "Content-Type: expected"),
+    BadInput("MLflow: scoring with GET", http("GET", "/invocations"), 405, "method: expected POST"),
+)  # fmt: skip
+
 BAD_INPUTS: dict[str, tuple[BadInput, ...]] = {
     "Rows that don't fit": ROWS_THAT_DO_NOT_FIT,
     "Shapes": SHAPES,
     "Bodies": BODIES,
     "Paths and methods": PATHS,
     "Headers and HTTP itself": PROTOCOL,
+    "Open Inference Protocol V2": OPEN_INFERENCE,
+    "MLflow scoring": SCORING,
 }
 """The table, by chapter."""
+
+
+INTRODUCTION = f"""# Bad inputs
+
+What a server answers to what it can't take. Each line is sent to a real server by
+`tests/e2e/test_bad_inputs.py`, which checks the status and the words, and that the next request
+of another client is answered. The answer is always JSON with the keys `error` and `code`.
+
+The server has one model, whose good row is `{json.dumps(GOOD)}`, and small limits:
+`max_rows={SETTINGS.max_rows}`, `max_body_bytes={SETTINGS.max_body_bytes}`,
+`max_header_bytes={SETTINGS.max_header_bytes}`, `max_url_bytes={SETTINGS.max_url_bytes}`,
+`header_timeout_s={SETTINGS.header_timeout_s}`, `body_timeout_s={SETTINGS.body_timeout_s}`.
+Written by `make docs`.
+"""
+
+
+def page() -> str:
+    """The table as a page of the documentation."""
+    lines = [INTRODUCTION]
+    for chapter, cases in BAD_INPUTS.items():
+        lines += [
+            f"## {chapter}",
+            "",
+            "| what | sent | status | says |",
+            "| --- | --- | --- | --- |",
+        ]
+        for case in cases:
+            cells = (
+                case.what,
+                f"`{_cell(case.shown)}`",
+                str(case.status),
+                f"`{_cell(case.words)}`",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text that stands between backquotes in one cell of a table."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return shown.replace("`", "'").replace("|", "\\|") or " "
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

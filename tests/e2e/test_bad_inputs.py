@@ -22,6 +22,7 @@ from bad_inputs import (
     SETTINGS,
     BadInput,
     pack_model,
+    page,
     post,
 )
 
@@ -81,3 +82,8 @@ def test_no_worker_died_of_any_of_them(address: tuple[str, int]) -> None:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         text = b"".join(iter(lambda: client.recv(65_536), b""))
     assert b"\ntwofold_worker_restarts_total 0\n" in text
+
+
+def test_documentation_has_the_whole_table() -> None:
+    path = Path(__file__).parents[2] / "docs" / "reference" / "bad-inputs.md"
+    assert path.read_text(encoding="utf-8") == page(), "run `make docs`"

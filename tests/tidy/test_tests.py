@@ -16,6 +16,7 @@ COVERED_ELSEWHERE = {
     "batch/watch.py": "values only; the runs of tests/unit/batch/test_run.py use all of them",
     "predictor/runtime.py": "a protocol; tests/unit/predictor/runtimes has the runtimes",
     "serving/settings.py": "tests/tidy/test_docs.py reads every setting",
+    "wire/call.py": "a value and a protocol; tests/unit/wire/test_protocols.py has the readers",
 }
 # Tests about what several modules do together.
 TOGETHER = {
@@ -32,6 +33,7 @@ TOGETHER = {
     "predictor/runtimes/test_open.py",
     "predictor/runtimes/test_python_runtime.py",
     "predictor/runtimes/test_sklearn_runtime.py",
+    "serving/test_overload.py",
     "wire/test_documents.py",
 }
 

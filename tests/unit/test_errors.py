@@ -40,6 +40,7 @@ def test_a_callers_mistake_is_no_refusal_that_may_be_retried() -> None:
     assert not issubclass(errors.DeadlineExceeded, errors.Refused)
     assert not issubclass(errors.CommitUnknown, errors.Refused)
     assert issubclass(errors.Draining, errors.Refused)
+    assert issubclass(errors.QuotaExceeded, errors.Refused)
 
 
 def test_our_own_errors_are_never_caught_with_those_of_python() -> None:
@@ -83,6 +84,7 @@ def test_an_unknown_model_is_invalid_input_without_a_field() -> None:
         (InvalidInput("row.x: wrong", field="x"), "field", "x"),
         (ConfigError("two", ["a", "b"]), "problems", ("a", "b")),
         (UnknownModel("none", field="x"), "field", "x"),
+        (errors.QuotaExceeded("over", retry_after_s=2.5), "retry_after_s", 2.5),
     ],
 )
 def test_an_error_keeps_what_it_knows_when_it_is_copied(

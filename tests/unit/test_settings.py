@@ -45,3 +45,11 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "twofold.toml").write_text("registry =")
     with pytest.raises(ConfigError, match=r"twofold.toml: expected TOML"):
         read(folder=tmp_path, environment={})
+
+
+def test_a_setting_with_choices_takes_no_other(tmp_path: Path) -> None:
+    environment = {"TWOFOLD_SERVE_LOG_FORMAT": "json"}
+    assert read(folder=tmp_path, environment=environment).serve.log_format == "json"
+    with pytest.raises(ConfigError) as caught:
+        read({"serve.log_format": "xml"}, folder=tmp_path, environment={})
+    assert str(caught.value).startswith("--log-format: expected text or json, got 'xml'. How the")

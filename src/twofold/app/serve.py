@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import dataclasses
 import functools
-import gc
-import ipaddress
 import json
 import logging
 import os
 import select
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from twofold.app.listener import bound, tls_of, url_of
+from twofold.app.logs import set_up
+from twofold.app.worker import Job, work
 from twofold.errors import ConfigError, TwofoldError, problem
 from twofold.model.registry import Registry
-from twofold.serving.metrics import CONNECTIONS, RESTARTS, Layout, Metrics, layout_for
+from twofold.serving.keys import KeysFile
+from twofold.serving.metrics import MAX_VERSIONS, RELOADS, RESTARTS, Metrics, layout_for
+from twofold.serving.quotas import Quotas
 from twofold.serving.restarts import Restarts
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
-from twofold.serving.supervisor import STOP_MARGIN_S, Link, Report, supervise
+from twofold.serving.supervisor import STOP_MARGIN_S, Changes, Work, supervise
 from twofold.settings import declared_in
 from twofold.wire.statuses import REASONS
+from twofold.wire.tracing import check
 
 START_S = 120.0
 """How long a server in the background may take to get ready."""
 
 log = logging.getLogger("twofold.serving")
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker needs to know; passed to its process."""
-
-    models: tuple[tuple[str, str], ...]
-    registry: str
-    settings: ServeSettings
-    listener: socket.socket
-    shared: SharedArray
-
-    @property
-    def layout(self) -> Layout:
-        return layout_for(self.models, sorted(REASONS))
 
 
 def serve(
@@ -60,7 +46,9 @@ def serve(
 ) -> int:
     """Serve models over HTTP until SIGTERM or SIGINT.
 
-    References are resolved once: all workers serve the same versions until the server ends.
+    References are resolved again and again: a new version, or an alias that was moved, is loaded
+    and warmed up beside what is served, and takes over without a request lost. What can't be
+    loaded changes nothing.
 
     Args:
         references: `churn`, `churn@3` or `churn:canary`; of several versions of a model, the
@@ -76,26 +64,107 @@ def serve(
         UnknownModel: No such model, version or alias.
         ConfigError: The address can't be listened on, or a worker couldn't load a model.
     """
+    set_up("supervisor", settings)
     models = _resolve(references, registry)
+    # What is wrong with these files, or with tracing, is said before anything is started.
+    check(os.environ)
+    tls_of(settings)
+    if settings.api_keys:
+        KeysFile(Path(settings.api_keys))
     workers = settings.workers or _cores()
-    size_bytes = layout_for(models, sorted(REASONS)).size_bytes(workers)
-    with _bound(settings) as listener:
+    # Two generations of workers, and the supervisor.
+    regions = 2 * workers + 1
+    size_bytes = layout_for(models, sorted(REASONS)).size_bytes(regions)
+    with bound(settings) as listener:
         shared = SharedArray.of_size(size_bytes)
-        job = _Job(models, str(registry), settings, listener, shared)
-        metrics = Metrics(job.layout, shared.view, region=workers)
-        slot = metrics.layout.slot(RESTARTS)
-        url = _url(listener)
+        quotas = SharedArray.of_size(Quotas.size_bytes(2 * workers))
+        job = Job(models, models, str(registry), settings, workers, listener, shared, quotas)
+        versions = _Versions(references, registry, job)
+        url = url_of(listener, is_secure=bool(settings.tls_cert))
         supervise(
-            functools.partial(_work, job),
+            functools.partial(work, job),
             workers=workers,
             drain_s=settings.drain_s,
             restarts=Restarts(max_per_min=settings.max_restarts_per_min),
             ready=lambda: ready(url) if ready is not None else None,
-            restarted=lambda: metrics.add(slot),
+            restarted=lambda: versions.count(RESTARTS),
             # While it is open here, the system takes connections that nobody would answer.
             stopping=listener.close,
+            changes=Changes(
+                versions.look, versions.switched, versions.refused, settings.watch_registry_s
+            )
+            if settings.watch_registry_s > 0.0
+            else None,
         )
     return 0
+
+
+class _Versions:
+    """Which versions are served, which are next, and what the supervisor counts."""
+
+    def __init__(self, references: Sequence[str], registry: Path, job: Job) -> None:
+        self._references = references
+        self._registry = registry
+        self._job = job
+        self._next = job
+        self._refused: tuple[tuple[str, str], ...] = ()
+        self._problem = ""
+
+    def count(self, family: str, *labels: str) -> None:
+        """Add to one of the supervisor's own counters."""
+        metrics = Metrics(self._job.layout, self._job.shared.view, region=2 * self._job.workers)
+        metrics.add(metrics.layout.slot(family, *labels))
+
+    def look(self) -> Work | None:
+        """Give the work of a new generation if the references mean other versions by now."""
+        try:
+            models = _resolve(self._references, self._registry)
+        except (TwofoldError, OSError) as error:
+            # Whatever it is, what is served goes on; it is said once.
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.error("the registry can't be read; serving on as before: %s", error)  # noqa: TRY400
+            return None
+        self._problem = ""
+        if models in (self._job.models, self._refused):
+            return None
+        self._next = dataclasses.replace(self._job, models=models, counted=self._counted(models))
+        log.warning("loading %s", _named(models))
+        return functools.partial(work, self._next)
+
+    def switched(self) -> None:
+        """The new generation serves."""
+        self._job, self._refused = self._next, ()
+        self.count(RELOADS, "switched")
+        log.warning("serving %s", _named(self._job.models))
+
+    def refused(self, reason: str) -> None:
+        """The new generation couldn't be loaded: it isn't tried again until something changes."""
+        self._refused = self._next.models
+        self.count(RELOADS, "refused")
+        log.error(
+            "serving %s on; refused %s: %s",
+            _named(self._job.models), _named(self._refused), reason,
+        )  # fmt: skip
+
+    def _counted(self, models: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """Give each new version a block of the metrics; the oldest retired ones give theirs up."""
+        counted = list(self._job.counted)
+        retired = [item for item in counted if item not in (*models, *self._job.models)]
+        for model in models:
+            if model in counted:
+                continue
+            if len(counted) < MAX_VERSIONS:
+                counted.append(model)
+                continue
+            place = counted.index(retired.pop(0))
+            counted[place] = model
+            self._job.layout.clear_version(self._job.shared.view, place)
+        return tuple(counted)
+
+
+def _named(models: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}@{version}" for name, version in models)
 
 
 @contextlib.contextmanager
@@ -148,120 +217,15 @@ def _announced(process: subprocess.Popen[bytes]) -> str:
 def _resolve(references: Sequence[str], registry: Path) -> tuple[tuple[str, str], ...]:
     opened = Registry(registry)
     found = [opened.resolve(reference) for reference in references]
-    return tuple(dict.fromkeys((item.name, item.version or "") for item in found))
+    models = tuple(dict.fromkeys((item.name, item.version or "") for item in found))
+    if len(models) > MAX_VERSIONS // 2:
+        most = MAX_VERSIONS // 2
+        fix = "Start several servers."
+        raise ConfigError(problem("serve", f"at most {most} models", str(len(models)), fix))
+    return models
 
 
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux: the cores this process may use
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _bound(settings: ServeSettings) -> socket.socket:
-    """Bind the one socket that all workers listen on; nobody listens before a worker is ready."""
-    host, port = settings.host, settings.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        fix = "Give an address of this machine with --host."
-        raise ConfigError(problem("serve.host", "an address", f"{host}: {error}", fix)) from error
-    try:
-        # Else the port stays taken for a minute after a server on it has ended.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRNOTAVAIL:
-            fix = "Give an address of this machine with --host."
-            raise ConfigError(
-                problem("serve.host", "an address of this machine", host, fix)
-            ) from error
-        where = f"{host}:{port}"
-        fix = "Choose another with --port, or --port 0 for any free one."
-        raise ConfigError(
-            problem("serve.port", "a free port", f"{where}: {error.strerror}", fix)
-        ) from error
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    address = ipaddress.ip_address(host)
-    if address.is_unspecified:
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004
-    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"  # noqa: PLR2004
-
-
-def _work(job: _Job, index: int, link: Link) -> None:
-    """Be a worker process: load, answer, drain."""
-    # What a model prints is talk: the server's own output is for machines.
-    os.dup2(sys.stderr.fileno(), 1)
-    logging.basicConfig(
-        stream=sys.stderr, format=f"%(asctime)s worker {index} %(levelname)s: %(message)s"
-    )
-    try:
-        listen = _loaded(job, index, link)
-    except TwofoldError as error:
-        link.send(Report(failure=str(error)))
-        return
-    except Exception as error:
-        log.exception("worker %d can't start", index)
-        got = f"{type(error).__name__}: {error}"
-        fix = "Its traceback is on stderr."
-        link.send(Report(failure=problem("worker", "the models to load", got, fix)))
-        return
-    listen()
-
-
-def _loaded(job: _Job, index: int, link: Link) -> Callable[[], None]:
-    """Load and test the models; give what then answers for them until the end."""
-    # The supervisor imports this module, too, and none of these.
-    from twofold import __version__  # noqa: PLC0415
-    from twofold.predictor.load import load  # noqa: PLC0415
-    from twofold.serving.service import Served, Service  # noqa: PLC0415
-    from twofold.wire.connection import Connections  # noqa: PLC0415
-    from twofold.wire.listen import listen  # noqa: PLC0415
-    from twofold.wire.routes import Routes  # noqa: PLC0415
-
-    metrics = Metrics(job.layout, job.shared.view, region=index)
-    registry = Registry(job.registry)
-    served: list[Served] = []
-    for name, version in job.models:
-        predictor = load(f"{name}@{version}", registry=job.registry)
-        example = _example(registry, predictor)
-        served.append(Served(predictor, metrics, example=example))
-    service = Service(served, metrics, clock=time.monotonic)
-    slot = metrics.layout.slot(CONNECTIONS)
-    connections = Connections(
-        Routes(service, job.settings, version=__version__),
-        job.settings,
-        clock=time.monotonic,
-        changed=lambda count: metrics.add(slot, count),
-    )
-
-    def ready() -> None:
-        service.ready()
-        link.send(Report())
-
-    # What was loaded stays to the end: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    return functools.partial(
-        listen,
-        job.listener,
-        connections,
-        parent=link.fileno(),
-        ready=ready,
-        drain=service.drain,
-    )
-
-
-def _example(registry: Registry, predictor: Any) -> Mapping[str, Any] | None:
-    """The first row of the version's sample, for the documentation."""
-    from twofold.predictor.load import read_sample  # noqa: PLC0415 - as in `_loaded`
-
-    rows = read_sample(registry, predictor.record).rows.slice(0, 1).to_pylist()
-    return rows[0] if rows else None

@@ -103,8 +103,14 @@ def settings_flags(section: str, cls: type, *, without: str | None = None) -> Ca
         for item in reversed(declared_in(cls, section)):
             if item.name == without:
                 continue
-            shown = f"{item.doc}  [default: {item.default}]"
-            option = click.option(item.flag, item.name, metavar="VALUE", help=shown)
+            shown = item.doc
+            if item.default not in ("", False):
+                shown += f"  [default: {item.default}]"
+            # A flag that is true or false may stand alone.
+            alone: dict[str, Any] = {}
+            if item.type is bool:
+                alone = {"is_flag": False, "flag_value": "true"}
+            option = click.option(item.flag, item.name, metavar="VALUE", help=shown, **alone)
             function = option(function)
         return function
 

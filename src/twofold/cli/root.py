@@ -18,7 +18,12 @@ GROUPS = {
         "predict": "twofold.cli.models",
         "verify": "twofold.cli.models",
     },
-    "Two speeds": {"batch": "twofold.cli.batch", "serve": "twofold.cli.serve"},
+    "Two speeds": {
+        "batch": "twofold.cli.batch",
+        "serve": "twofold.cli.serve",
+        "top": "twofold.cli.top",
+        "keys": "twofold.cli.keys",
+    },
     "First steps": {"demo": "twofold.cli.demo"},
 }
 HOMES = {name: module for group in GROUPS.values() for name, module in group.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -19,6 +20,8 @@ from twofold.cli.common import (
     talk,
 )
 from twofold.serving.settings import ServeSettings
+
+log = logging.getLogger("twofold.serving")
 
 
 @click.command()
@@ -40,7 +43,10 @@ def serve(models: tuple[str, ...], registry: str | None, as_json: bool, **flags:
         if as_json:
             print_json({"url": url, "models": list(models)})
             data.file.flush()
-        else:
+        if settings.serve.log_format == "json":
+            # On stderr there are JSON objects only.
+            log.warning("serving %s at %s", ", ".join(models), url)
+        elif not as_json:
             talk.print(f"serving {', '.join(models)} at {url}  (Ctrl-C stops)")
             talk.print(f"try {url}/docs")
 

@@ -6,20 +6,30 @@ installed, which costs half a second of every process; these functions go throug
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 if TYPE_CHECKING:
     Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
     Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
-# pyarrow makes these functions when it is imported, so no type checker knows them.
-pc: Any = pyarrow.compute
-"""Arrow's compute functions."""
+
+class _Compute:
+    """Gives the functions of pyarrow.compute, which it imports when the first is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(importlib.import_module("pyarrow.compute"), name)
+        setattr(self, name, found)
+        return found
+
+
+pc: Any = _Compute()
+"""Arrow's compute functions. Importing them takes more memory and time than all else of a worker
+that predicts single rows, and never calls one."""
 
 NUMPY_TYPES: dict[pa.DataType, Any] = {
     pa.float64(): np.float64,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,10 +194,10 @@ class Predictor:
         self._check_row = RowCheck(record.signature)
         self._single = len(record.output.names) == 1
         self.reads_codes: bool = getattr(batch, "reads_codes", False)
-        self._quick = self._shortcut(real_time)
+        self.quick: Callable[[Any], float | None] | None = self._shortcut(real_time)
 
     def _shortcut(self, runtime: Runtime) -> Any:
-        """The kernel's own way from a plain row to its prediction, where it has one."""
+        """The kernel's own way from a plain row to its prediction, or to None; where it has one."""
         quick, reader = getattr(runtime, "quick", None), self._check_row.reader
         if quick is None or reader is None or not self._single:
             return None
@@ -259,8 +259,8 @@ class Predictor:
             InvalidInput: The row doesn't fit the signature.
             PredictionFailed: The model raised or returned something other than declared.
         """
-        if self._quick is not None:
-            prediction = self._quick(row)
+        if self.quick is not None:
+            prediction = self.quick(row)
             if prediction is not None:
                 return prediction
         try:
@@ -280,6 +280,24 @@ class Predictor:
         names = self.output.names
         listed = zip(*(column.tolist() for column in found), strict=True)
         return [dict(zip(names, item, strict=True)) for item in listed]
+
+    def predict_checked(
+        self, rows: Sequence[Sequence[Value]], *, one_by_one: int = 1
+    ) -> list[Sequence[Any]]:
+        """Predict rows of canonical values: for each output, one plain value per row.
+
+        Args:
+            rows: At least one.
+            one_by_one: So many rows at most go through the real-time door, one after the other.
+
+        Raises:
+            PredictionFailed: The model failed for at least one of the rows.
+        """
+        if len(rows) <= one_by_one:
+            values = self.real_time_door.values
+            return list(zip(*[values(row) for row in rows], strict=True))
+        found = self.batch_door.columns(columns_of(self.signature, rows))
+        return [column.tolist() for column in found]
 
     def predict_columns(self, columns: pa.RecordBatch) -> pa.RecordBatch:
         """Predict canonical, valid columns: Arrow columns named as the outputs.

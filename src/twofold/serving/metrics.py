@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import itertools
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
+
+from twofold.serving.native import native
 
 BOUNDS_S = (
     0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
@@ -32,6 +33,7 @@ class Outcome(enum.StrEnum):
     REFUSED = "refused"
     LATE = "late"
     FAILED = "failed"
+    GONE = "gone"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,35 +60,76 @@ class Family:
         return len(BOUNDS_S) + 2 if self.kind == "histogram" else 1
 
 
-class Layout:
-    """Which slot of a region holds what; the same in all processes of a server."""
+MAX_VERSIONS = 256
+"""Versions that a server may have served since it was started, and still shows."""
 
-    def __init__(self, families: Sequence[Family]) -> None:
-        """Lay the families out one after the other."""
-        self.families = tuple(families)
+
+class Layout:
+    """Which slot of a region holds what.
+
+    What a server counts of itself comes first, then a block for each version. So the layouts of
+    two generations of workers agree on all that both know, and one array does for both.
+    """
+
+    def __init__(self, own: Sequence[Family], each: Sequence[Family]) -> None:
+        """Lay the families out.
+
+        Args:
+            own: What the server counts of itself.
+            each: What is counted of each version: families of equal models, in equal order.
+        """
+        self.families = (*each, *own)
         self._starts: dict[tuple[str, ...], int] = {}
         self.slots = 0
-        for family in families:
-            for labels in family.series:
-                self._starts[(family.name, *labels)] = self.slots
-                self.slots += family.width
+        for family in own:
+            self._place(family, family.series)
+        self._own_slots = self.slots
+        versions = dict.fromkeys(labels[:2] for family in each for labels in family.series)
+        for version in versions:
+            for family in each:
+                self._place(family, [item for item in family.series if item[:2] == version])
+        self._block_slots = (self.slots - self._own_slots) // max(1, len(versions))
+
+    def _place(self, family: Family, series: Iterable[tuple[str, ...]]) -> None:
+        for labels in series:
+            self._starts[(family.name, *labels)] = self.slots
+            self.slots += family.width
 
     def slot(self, family: str, *labels: str) -> int:
         """The first slot of a series."""
         return self._starts[(family, *labels)]
 
-    def size_bytes(self, workers: int) -> int:
-        """Size of the shared array: a region for each worker and one for the supervisor."""
-        return self.slots * (workers + 1) * SLOT_BYTES
+    @property
+    def region_slots(self) -> int:
+        """Slots of one region, with room for the versions to come."""
+        return self._own_slots + MAX_VERSIONS * self._block_slots
+
+    def size_bytes(self, regions: int) -> int:
+        """Size of the shared array."""
+        return self.region_slots * regions * SLOT_BYTES
+
+    def clear_version(self, shared: memoryview, place: int) -> None:
+        """Set the block of the version at a place to zero in all regions, for another one."""
+        numbers = shared.cast("d")
+        first = self._own_slots + place * self._block_slots
+        for start in range(first, len(numbers), self.region_slots):
+            for slot in range(start, start + self._block_slots):
+                numbers[slot] = 0.0
 
 
 REQUESTS = "twofold_requests_total"
 ROWS = "twofold_rows_predicted_total"
 DURATION = "twofold_request_duration_seconds"
+QUEUE = "twofold_queue_duration_seconds"
 PREDICT = "twofold_predict_duration_seconds"
 RESPONSES = "twofold_http_responses_total"
+WAITING = "twofold_waiting_requests"
+IN_HAND = "twofold_in_hand_requests"
+LAG = "twofold_event_loop_lag_seconds"
 CONNECTIONS = "twofold_connections"
 RESTARTS = "twofold_worker_restarts_total"
+RELOADS = "twofold_reloads_total"
+DEATHS = "twofold_model_process_restarts_total"
 
 
 def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> Layout:
@@ -97,26 +140,75 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
         statuses: Every status the server can answer.
     """
     named = ("model", "version")
+    ended = (*named, "outcome")
     each = tuple(models)
     outcomes = tuple((*model, str(outcome)) for model in each for outcome in Outcome)
+    results = (("switched",), ("refused",))
     coded = tuple((str(status),) for status in statuses)
-    return Layout(
-        [
-            Family(REQUESTS, "Prediction requests.", "counter", (*named, "outcome"), outcomes),
-            Family(ROWS, "Rows predicted.", "counter", named, each),
-            Family(
-                DURATION, "From a request's first byte to its prediction.", "histogram", named, each
-            ),
-            Family(PREDICT, "Inside the model.", "histogram", named, each),
-            Family(RESPONSES, "HTTP responses.", "counter", ("status",), coded),
-            Family(CONNECTIONS, "Open connections.", "gauge", (), ((),)),
-            Family(RESTARTS, "Workers that died and were replaced.", "counter", (), ((),)),
-        ]
-    )
+    each_version = [
+        Family(REQUESTS, "Prediction requests.", "counter", ended, outcomes),
+        Family(ROWS, "Rows predicted.", "counter", named, each),
+        Family(
+            DURATION, "From a request's first byte to its answer.", "histogram", ended, outcomes
+        ),
+        Family(QUEUE, "From a request's first byte to its turn.", "histogram", ended, outcomes),
+        Family(PREDICT, "Inside the model.", "histogram", ended, outcomes),
+        Family(WAITING, "Requests that wait for the model.", "gauge", named, each),
+        Family(IN_HAND, "Requests that the model's own process has.", "gauge", named, each),
+    ]
+    own = [
+        Family(RESPONSES, "HTTP responses.", "counter", ("status",), coded),
+        Family(CONNECTIONS, "Open connections.", "gauge", (), ((),)),
+        Family(LAG, "How late the workers' event loops are, together.", "gauge", (), ((),)),
+        Family(RESTARTS, "Workers that died and were replaced.", "counter", (), ((),)),
+        Family(DEATHS, "Models' own processes that died or hung.", "counter", (), ((),)),
+        Family(RELOADS, "Changes of the served versions.", "counter", ("result",), results),
+    ]
+    return Layout(own, each_version)
+
+
+class _Tally:
+    """What `twofold._wire.Tally` does, where it wasn't built; `src/wire/tally.c` says more."""
+
+    def __init__(self, own: memoryview[float]) -> None:
+        self._own = own
+
+    def add(self, slot: int, amount: float = 1.0) -> None:
+        self._own[slot] += amount
+
+    def observe(self, slot: int, value: float) -> None:
+        own = self._own
+        own[slot + bisect_left(BOUNDS_S, value)] += 1.0
+        own[slot + len(BOUNDS_S) + 1] += value
+
+    def answered(  # noqa: PLR0913, PLR0917 - as the native one
+        self,
+        ok_slot: int,
+        rows_slot: int,
+        rows: int,
+        duration_slot: int,
+        duration_s: float,
+        queue_slot: int,
+        queue_s: float,
+        predict_slot: int,
+        predict_s: float,
+    ) -> None:
+        self.add(ok_slot)
+        self.add(rows_slot, rows)
+        self.observe(duration_slot, duration_s)
+        self.observe(queue_slot, queue_s)
+        self.observe(predict_slot, predict_s)
 
 
 class Metrics:
-    """One process's view of the shared array: writes its own region, reads all."""
+    """One process's view of the shared array: writes its own region, reads all.
+
+    Attributes:
+        layout: What the slots mean.
+        add: Adds an amount (by default 1) to the counter or gauge at a slot.
+        observe: Puts a value into the histogram that starts at a slot.
+        answered: Counts a request that was answered; see `_Tally.answered`.
+    """
 
     def __init__(self, layout: Layout, shared: memoryview, region: int) -> None:
         """Write to one region of the array.
@@ -128,28 +220,32 @@ class Metrics:
         """
         self.layout = layout
         self._all = shared.cast("d")
-        self._own = self._all[region * layout.slots : (region + 1) * layout.slots]
+        size = layout.region_slots
+        own = self._all[region * size : (region + 1) * size]
         for family in layout.families:
             if family.kind == "gauge":
                 for labels in family.series:
-                    self._own[layout.slot(family.name, *labels)] = 0.0
+                    own[layout.slot(family.name, *labels)] = 0.0
+        built = native()
+        tally = _Tally(own) if built is None else built.Tally(own, BOUNDS_S)
+        self.add: Callable[..., None] = tally.add
+        self.observe: Callable[[int, float], None] = tally.observe
+        self.answered: Callable[..., None] = tally.answered
+        self._own = own
 
-    def add(self, slot: int, amount: float = 1.0) -> None:
-        """Add to a counter, or move a gauge."""
-        self._own[slot] += amount
-
-    def observe(self, slot: int, value: float) -> None:
-        """Put one value into the histogram that starts at `slot`."""
-        own = self._own
-        own[slot + bisect_left(BOUNDS_S, value)] += 1.0
-        own[slot + len(BOUNDS_S) + 1] += value
+    def set(self, slot: int, value: float) -> None:
+        """Set a gauge."""
+        self._own[slot] = value
 
     def totals(self) -> Iterator[tuple[Family, tuple[str, ...], list[float]]]:
         """Sum over the regions: each series with its slots' values, in the layout's order."""
-        size = self.layout.slots
-        regions = [self._all[start : start + size] for start in range(0, len(self._all), size)]
-        sums = [sum(values) for values in zip(*regions, strict=True)]
-        slots = itertools.count()
-        for family in self.layout.families:
+        layout = self.layout
+        size = layout.region_slots
+        regions = [
+            self._all[start : start + layout.slots] for start in range(0, len(self._all), size)
+        ]
+        sums: list[float] = [sum(values) for values in zip(*regions, strict=True)]
+        for family in layout.families:
             for labels in family.series:
-                yield family, labels, [sums[next(slots)] for _ in range(family.width)]
+                start = layout.slot(family.name, *labels)
+                yield family, labels, sums[start : start + family.width]

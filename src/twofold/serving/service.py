@@ -1,4 +1,4 @@
-"""The models a process serves: predicts for requests that keep their deadline, and counts."""
+"""The models a process serves: which there are, whether requests are taken, and what is counted."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ from twofold.errors import (
 )
 from twofold.model.record import ModelVersion
 from twofold.model.rows import RowCheck
-from twofold.model.signature import Output, Signature, Value
-from twofold.serving.metrics import DURATION, PREDICT, REQUESTS, ROWS, Metrics, Outcome
+from twofold.serving.apart import Apart
+from twofold.serving.metrics import (
+    DURATION,
+    IN_HAND,
+    LAG,
+    PREDICT,
+    QUEUE,
+    REQUESTS,
+    ROWS,
+    WAITING,
+    Metrics,
+    Outcome,
+)
+from twofold.serving.together import Columns, Rows
+from twofold.serving.turn import Turn
+from twofold.serving.waiting import CallerGone
 
 
 class Model(Protocol):
-    """What is served: `twofold.predictor.door.Predictor`, the one door, has it all."""
+    """What is served in this process: `twofold.predictor.door.Predictor`, the one door, has it."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - as the predictor says
-    @property
-    def version(self) -> str: ...  # noqa: D102
-    @property
-    def record(self) -> ModelVersion: ...  # noqa: D102
-    @property
-    def signature(self) -> Signature: ...  # noqa: D102
-    @property
-    def output(self) -> Output: ...  # noqa: D102
-    def predict_values(self, values: Sequence[Value]) -> Any: ...  # noqa: D102
-    def predict_rows(self, rows: Sequence[Any], *, where: str = ...) -> list[Any]: ...  # noqa: D102
+    def quick(self) -> Callable[[Any], float | None] | None: ...  # noqa: D102 - as the door says
+    def predict_checked(self, rows: Rows, *, one_by_one: int = ...) -> Columns: ...  # noqa: D102
 
 
 class Health(enum.Enum):
@@ -45,31 +50,78 @@ class Health(enum.Enum):
     DRAINING = "draining"
 
 
-class Served:
+class Contract:
+    """What a version takes and gives: all that a protocol needs to know of it."""
+
+    def __init__(self, record: ModelVersion) -> None:
+        """Read it from the record."""
+        self.record = record
+        self.name, self.version = record.name, record.version
+        self.signature, self.output = record.signature, record.output
+        self.check = RowCheck(record.signature)
+
+
+class Served(Contract):
     """One version of a model, with everything a request needs looked up beforehand.
 
     Attributes:
-        model: The door.
+        model: The door; None if it is in another process only.
+        turn: The lane of a model that is predicted turn by turn.
+        apart: The lane of a process of its own: for all requests if `model` is None, else for
+            those whose rows would block the event loop.
+        one_by_one: So many rows at most are predicted sooner one by one than together.
         example: A row of the sample as JSON values, for the documentation; None if unknown.
     """
 
-    def __init__(
-        self, model: Model, metrics: Metrics, *, example: Mapping[str, Any] | None = None
+    def __init__(  # noqa: PLR0913 - what is known of a version, named
+        self,
+        record: ModelVersion,
+        metrics: Metrics,
+        *,
+        model: Model | None = None,
+        turn: Turn | None = None,
+        apart: Apart | None = None,
+        one_by_one: int = 1,
+        example: Mapping[str, Any] | None = None,
     ) -> None:
         """Look up the slots of the model's metrics."""
+        super().__init__(record)
         self.model = model
-        self.name = model.name
-        self.version = model.version
+        self.turn = turn
+        self.apart = apart
+        self.one_by_one = one_by_one
         self.example = example
-        self.check = RowCheck(model.signature)
         layout = metrics.layout
-        labels = (model.name, model.version)
+        labels = (record.name, record.version)
         self.rows_slot = layout.slot(ROWS, *labels)
-        self.duration_slot = layout.slot(DURATION, *labels)
-        self.predict_slot = layout.slot(PREDICT, *labels)
+        self.duration_slots = {
+            outcome: layout.slot(DURATION, *labels, outcome) for outcome in Outcome
+        }
+        self.queue_slots = {outcome: layout.slot(QUEUE, *labels, outcome) for outcome in Outcome}
+        self.duration_slot = self.duration_slots[Outcome.OK]
+        self.queue_slot = self.queue_slots[Outcome.OK]
+        self.predict_slot = layout.slot(PREDICT, *labels, Outcome.OK)
+        self.waiting_slot = layout.slot(WAITING, *labels)
+        self.in_hand_slot = layout.slot(IN_HAND, *labels)
         self.outcome_slots = {
             outcome: layout.slot(REQUESTS, *labels, outcome) for outcome in Outcome
         }
+        self.ok_slot = self.outcome_slots[Outcome.OK]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can predict now."""
+        return self.model is not None or (self.apart is not None and self.apart.is_ready)
+
+    def predict(self, rows: Rows) -> Columns:
+        """Predict rows in this process.
+
+        Raises:
+            PredictionFailed: The model failed for at least one of them.
+        """
+        if self.model is None:
+            raise RuntimeError(f"{self.name}@{self.version} is in another process")
+        return self.model.predict_checked(rows, one_by_one=self.one_by_one)
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -80,26 +132,49 @@ def outcome_of(error: Exception) -> Outcome:
         return Outcome.REFUSED
     if isinstance(error, DeadlineExceeded):
         return Outcome.LATE
+    if isinstance(error, CallerGone):
+        return Outcome.GONE
     return Outcome.FAILED
 
 
 class Service:
     """All models of one process, and whether it takes requests.
 
-    The first version given of a model answers requests that name no version.
+    The first version given of a model answers requests that name no version; the first model
+    answers those that name no model.
     """
 
     def __init__(
-        self, served: Sequence[Served], metrics: Metrics, *, clock: Callable[[], float]
+        self,
+        served: Sequence[Served],
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+        lag_s: Callable[[float], float] = lambda _: 0.0,
     ) -> None:
-        """Serve models; `clock` gives monotonic seconds."""
+        """Serve models.
+
+        Args:
+            served: The models.
+            metrics: What is counted.
+            clock: Monotonic seconds.
+            lag_s: How late the event loop is at an instant.
+        """
         self.metrics = metrics
         self.clock = clock
+        self.lag_s = lag_s
         self.health = Health.STARTING
         self._draining_since_s = float("inf")
         self.versions: dict[str, dict[str, Served]] = {}
         for item in served:
             self.versions.setdefault(item.name, {})[item.version] = item
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model can predict, and requests are taken."""
+        return self.health is Health.READY and all(
+            item.is_ready for versions in self.versions.values() for item in versions.values()
+        )
 
     def ready(self) -> None:
         """Say that the models are loaded and warm."""
@@ -110,6 +185,15 @@ class Service:
         if self.health is not Health.DRAINING:
             self.health = Health.DRAINING
             self._draining_since_s = self.clock()
+
+    def check_draining(self, received_s: float) -> None:
+        """Refuse what came too late.
+
+        Raises:
+            Draining: The request came after the server began to stop.
+        """
+        if received_s >= self._draining_since_s:
+            raise Draining("server: expected to stay, got told to stop. Send the request again.")
 
     def default(self, name: str) -> Served:
         """The version of a served model that answers when none is named."""
@@ -136,74 +220,34 @@ class Service:
             )
         return versions[version]
 
-    def predict_one(self, served: Served, row: Any, *, received_s: float, deadline_s: float) -> Any:
-        """Predict one row.
+    def count(
+        self, served: Served, outcome: Outcome, received_s: float, waited_s: float | None = None
+    ) -> None:
+        """Count a request that wasn't answered with predictions.
 
         Args:
             served: The model.
-            row: A mapping by field name, or a list in the signature's order.
-            received_s: When the request's first byte came.
-            deadline_s: When its caller stops waiting.
-
-        Returns:
-            The prediction; a dict by output name if the model has several outputs.
-
-        Raises:
-            InvalidInput: The row doesn't fit the signature.
-            Draining: The request came after the server began to stop.
-            DeadlineExceeded: It is too late already; the model wasn't touched.
-            PredictionFailed: The model failed.
+            outcome: How it ended.
+            received_s: When its first byte came.
+            waited_s: How long it waited for the model, if it did.
         """
-        try:
-            values = served.check(row)
-            started_s = self._start(received_s, deadline_s)
-            prediction = served.model.predict_values(values)
-        except Exception as error:
-            self._count(served, outcome_of(error))
-            raise
-        self._finish(served, 1, received_s, started_s)
-        return prediction
-
-    def predict_many(
-        self, served: Served, rows: Sequence[Any], *, received_s: float, deadline_s: float
-    ) -> list[Any]:
-        """Predict many rows: one prediction per row, in order; see `predict_one`."""
-        try:
-            started_s = self._start(received_s, deadline_s)
-            predictions = served.model.predict_rows(rows, where="rows")
-        except Exception as error:
-            self._count(served, outcome_of(error))
-            raise
-        self._finish(served, len(rows), received_s, started_s)
-        return predictions
-
-    def count_invalid(self, served: Served) -> None:
-        """Count a request whose rows couldn't even be read."""
-        self._count(served, Outcome.INVALID)
-
-    def _count(self, served: Served, outcome: Outcome) -> None:
-        self.metrics.add(served.outcome_slots[outcome])
-
-    def _start(self, received_s: float, deadline_s: float) -> float:
-        now_s = self.clock()
-        if received_s >= self._draining_since_s:
-            raise Draining("server: expected to stay, got told to stop. Send the request again.")
-        if now_s > deadline_s:
-            late_ms = (now_s - deadline_s) * 1000
-            raise DeadlineExceeded(
-                problem(
-                    "deadline",
-                    f"{(deadline_s - received_s) * 1000:.3f} ms to be enough",
-                    f"{late_ms:.3f} ms more before the model was asked",
-                    "Send X-Twofold-Deadline-Ms with more time, or fewer requests at once.",
-                )
-            )
-        return now_s
-
-    def _finish(self, served: Served, rows: int, received_s: float, started_s: float) -> None:
-        now_s = self.clock()
         metrics = self.metrics
-        metrics.add(served.outcome_slots[Outcome.OK])
-        metrics.add(served.rows_slot, rows)
-        metrics.observe(served.duration_slot, now_s - received_s)
-        metrics.observe(served.predict_slot, now_s - started_s)
+        metrics.add(served.outcome_slots[outcome])
+        metrics.observe(served.duration_slots[outcome], self.clock() - received_s)
+        if waited_s is not None:
+            metrics.observe(served.queue_slots[outcome], waited_s)
+
+    def sample(self) -> None:
+        """Note how much waits right now; to be called several times a second."""
+        metrics = self.metrics
+        metrics.set(metrics.layout.slot(LAG), self.lag_s(self.clock()))
+        for versions in self.versions.values():
+            for item in versions.values():
+                waiting = in_hand = 0
+                if item.turn is not None:
+                    waiting += len(item.turn.waiting)
+                if item.apart is not None:
+                    waiting += len(item.apart.waiting)
+                    in_hand += item.apart.in_hand
+                metrics.set(item.waiting_slot, waiting)
+                metrics.set(item.in_hand_slot, in_hand)

@@ -9,6 +9,7 @@ from email.utils import formatdate
 from typing import Protocol
 
 from twofold.serving.settings import ServeSettings
+from twofold.serving.waiting import Task
 from twofold.wire.http import (
     CLOSE,
     CONTINUE,
@@ -20,24 +21,51 @@ from twofold.wire.http import (
     Response,
     render,
 )
+from twofold.wire.scan import scanner
 from twofold.wire.statuses import WireError
 
+IDLE = Phase.IDLE
 EVENTS_PER_TURN = 32
 """Pipelined requests of one connection answered before others get their turn."""
+HELD_BYTES = 65_536
+"""Of more bodies than that behind a request that waits, no more is read: several times the
+largest body would else be kept for one connection."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: closing at once would reset
 the connection, and the client would never see why (RFC 9112, 9.6)."""
 
 
+class Caller(Protocol):
+    """Who waits for an answer."""
+
+    def waits_for(self, task: Task) -> None:
+        """Be the one for whom a task is done; mark it when the caller hangs up."""
+        ...
+
+    def reply(self, response: Response) -> None:
+        """Answer the request that was not answered at once."""
+        ...
+
+
 class Answers(Protocol):
     """Answers requests; `twofold.wire.routes.Routes`."""
 
-    def answer(self, request: Request) -> Response:
-        """Answer a request."""
+    def answer(self, request: Request, caller: Caller) -> Response | None:
+        """Answer a request; None if the caller gets its answer later."""
         ...
 
-    def refuse(self, error: Exception) -> Response:
-        """Answer what never became a request."""
+    def refuse(self, error: Exception, request: Request) -> Response:
+        """Answer what never became a whole request; as much of it is given as was read."""
+        ...
+
+    def count(self, status: int) -> None:
+        """Count a response."""
+        ...
+
+    def gate(
+        self, method: bytes, target: bytes, headers: dict[bytes, bytes], received_s: float
+    ) -> Exception | None:
+        """Why a request needn't send its body; None if it may."""
         ...
 
 
@@ -45,7 +73,8 @@ class Connections:
     """All connections of one worker, and what they share.
 
     Attributes:
-        draining: Whether a connection ends with the last response it waits for.
+        leaving: Whether a connection ends with the last response it waits for.
+        draining: Whether idle ones are closed, too.
         date: The Date header line, renewed with every `check`.
     """
 
@@ -55,6 +84,7 @@ class Connections:
         settings: ServeSettings,
         *,
         clock: Callable[[], float],
+        touch: Callable[[float], None] = lambda _: None,
         changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Begin without connections.
@@ -63,6 +93,7 @@ class Connections:
             answers: Who answers.
             settings: Limits and timeouts.
             clock: Monotonic seconds.
+            touch: Told the instant whenever bytes have come.
             changed: Told +1 for every connection opened and -1 for every one closed.
         """
         self.answers = answers
@@ -71,6 +102,9 @@ class Connections:
         self.limits = Limits(
             settings.max_body_bytes, settings.max_header_bytes, settings.max_url_bytes
         )
+        self.scan = scanner(self.limits)
+        self.touch = touch
+        self.leaving = False
         self.draining = False
         self.date = b""
         self._changed = changed
@@ -117,10 +151,11 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection."""
+    """One connection. Its requests are answered one after the other, in the order they came."""
 
     __slots__ = (
-        "_all", "_ended", "_events", "_parser", "_peer_done", "_since_s", "_transport", "_writable",
+        "_all", "_early", "_ended", "_events", "_is_asking", "_parser", "_peer_done", "_since_s",
+        "_task", "_transport", "_waiting", "_writable",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -129,8 +164,12 @@ class Connection(asyncio.Protocol):
         """Belong to a worker's connections."""
         self._all = connections
         self._since_s = connections.clock()
-        self._parser = RequestParser(connections.limits, self._since_s)
+        self._parser = RequestParser(connections.limits, self._since_s, connections.answers.gate)
         self._events: deque[Event] = deque()
+        self._waiting: Request | None = None
+        self._task: Task | None = None
+        self._is_asking = False
+        self._early: Response | None = None
         self._writable = True
         self._peer_done = False
         self._ended = False
@@ -147,18 +186,33 @@ class Connection(asyncio.Protocol):
         """Be gone; what isn't answered yet needs no answer any more."""
         self._ended = True
         self._events.clear()
+        self._waiting = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.leave()
         self._all.closed(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; answer what they complete."""
         if self._ended:
             return
-        events = self._parser.feed(data, self._all.clock())
-        if len(events) == 1 and self._writable and not self._events:
-            self._transport.write(self._reply(events[0]))
-            if self._ended:
-                self._finish(events[0])
-        elif events:
+        every, parser = self._all, self._parser
+        now_s = every.clock()
+        every.touch(now_s)
+        if parser.phase is IDLE and self._writable and not self._events and not self._waiting:
+            request = every.scan(data, now_s)
+            if request is not None:
+                parser.since_s = now_s
+                self._waiting = request
+                response = every.answers.answer(request, self)
+                if response is not None:
+                    self._waiting = None
+                    self._transport.write(self._rendered(request, response))
+                    if self._ended:
+                        self._finish(request)
+                return
+        events = parser.feed(data, now_s)
+        if events:
             self._take(events)
 
     def eof_received(self) -> bool:
@@ -166,10 +220,16 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return False
         self._peer_done = True
+        if self._task is not None:
+            # Most likely its patience is over. A client that only says that it sends no more,
+            # and still waits, can't be told apart; Go's net/http takes it for gone, too.
+            self._ended = True
+            return False
         cut = self._parser.ended()
         if cut is not None:
             self._take([cut])
-        return bool(self._events)
+        # A TLS connection can't be half closed: asyncio would close it anyway, with a warning.
+        return bool(self._events or self._waiting) and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """The client doesn't take its answers: read nothing more from it."""
@@ -183,17 +243,42 @@ class Connection(asyncio.Protocol):
         if not self._ended:
             self._work()
 
+    def waits_for(self, task: Task) -> None:
+        """Be the one for whom a task is done."""
+        self._task = task
+
+    def reply(self, response: Response) -> None:
+        """Answer the request that was not answered at once, and go on with the next."""
+        request, self._waiting, self._task = self._waiting, None, None
+        if self._is_asking:
+            # It comes in the middle of asking: those before it may not be written yet.
+            self._early = response
+            return
+        if request is None or self._ended:
+            return
+        self._parser.since_s = self._all.clock()
+        self._transport.write(self._rendered(request, response))
+        if self._ended:
+            self._finish(request)
+        elif not self._writable:
+            pass  # The rest is answered when the client has taken this.
+        elif self._events or self._peer_done:
+            self._work()
+        else:
+            self._transport.resume_reading()
+
     def check(self, now_s: float) -> None:
         """Close or refuse what is out of time."""
         settings = self._all.settings
         parser = self._parser
         if self._ended:
-            if now_s - self._since_s > LINGER_S:
+            is_taken = self._transport.get_write_buffer_size() == 0
+            if now_s - self._since_s > (LINGER_S if is_taken else settings.body_timeout_s):
                 self.abort()
         elif not self._writable:
             if now_s - self._since_s > settings.body_timeout_s:
                 self.abort()
-        elif self._events:
+        elif self._events or self._waiting:
             pass
         elif parser.phase is Phase.IDLE:
             if self._all.draining or now_s - parser.since_s > settings.idle_timeout_s:
@@ -213,57 +298,74 @@ class Connection(asyncio.Protocol):
 
     def _take(self, events: list[Event]) -> None:
         self._events.extend(events)
-        if self._writable:
+        if self._writable and not self._waiting:
             self._work()
+        elif self._waiting:
+            held = sum(len(event.body) for event in self._events if isinstance(event, Request))
+            if len(self._events) > EVENTS_PER_TURN or held > HELD_BYTES:
+                self._transport.pause_reading()
 
     def _work(self) -> None:
         """Answer what waits, in order, as much as one turn allows, in one write."""
         events = self._events
         replies: list[bytes] = []
         event: Event = CONTINUE
-        while events and not self._ended and len(replies) < EVENTS_PER_TURN:
+        while events and not self._ended and not self._waiting and len(replies) < EVENTS_PER_TURN:
             event = events.popleft()
-            replies.append(self._reply(event))
+            reply = self._reply(event)
+            if reply is not None:
+                replies.append(reply)
         if replies:
             self._transport.write(b"".join(replies))
-        if self._ended:
+        if self._ended or (self._peer_done and not events and not self._waiting):
             self._finish(event)
         elif events:
             # Reading pauses, so that what waits doesn't grow; the others get their turn.
             self._transport.pause_reading()
-            if self._writable:
+            if self._writable and not self._waiting:
                 asyncio.get_running_loop().call_soon(self._resume)
-        elif self._peer_done:
-            self._finish(event)
         elif self._writable:
             self._transport.resume_reading()
 
     def _resume(self) -> None:
-        if self._writable and not self._ended:
+        if self._writable and not self._ended and not self._waiting:
             self._work()
 
-    def _reply(self, event: Event) -> bytes:
-        every = self._all
+    def _reply(self, event: Event) -> bytes | None:
+        """What an event is answered with; None if the answer comes later."""
         if isinstance(event, Request):
-            response = every.answers.answer(event)
-            connection = event.connection
-            if connection is CLOSE or (every.draining and not self._events):
-                connection = CLOSE
-                self._ended = True
-            head_only = event.method == b"HEAD"
-            return render(response, connection=connection, head_only=head_only, date=every.date)
-        if isinstance(event, WireError):
+            self._is_asking = True
+            response = self._all.answers.answer(event, self)
+            self._is_asking = False
+            if response is None:
+                response, self._early = self._early, None
+                if response is None:
+                    self._waiting = event
+                    return None
+            return self._rendered(event, response)
+        if isinstance(event, Exception):
             self._ended = True
-            response = every.answers.refuse(event)
-            return render(response, connection=CLOSE, head_only=False, date=every.date)
+            response = self._all.answers.refuse(event, self._parser.unread())
+            self._all.answers.count(response.status)
+            return render(response, connection=CLOSE, head_only=False, date=self._all.date)
         return event
+
+    def _rendered(self, request: Request, response: Response) -> bytes:
+        every = self._all
+        connection = request.connection
+        if connection is CLOSE or (every.leaving and not self._events):
+            connection = CLOSE
+            self._ended = True
+        every.answers.count(response.status)
+        head_only = request.method == b"HEAD"
+        return render(response, connection=connection, head_only=head_only, date=every.date)
 
     def _finish(self, last: Event) -> None:
         """Close; after a refusal, only once the client had time to read it."""
         self._ended = True
         self._since_s = self._all.clock()
         self._events.clear()
-        if isinstance(last, WireError) and not self._peer_done:
+        if isinstance(last, Exception) and not self._peer_done:
             self._transport.resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()

@@ -31,8 +31,7 @@ def describe_models(service: Service) -> dict[str, Any]:
 
 def describe_model(served: Served) -> dict[str, Any]:
     """`GET /v1/models/{model}`: signature, output and runtimes of one version."""
-    model = served.model
-    record = model.record
+    record, signature, output = served.record, served.signature, served.output
     return {
         "name": served.name,
         "version": served.version,
@@ -40,14 +39,14 @@ def describe_model(served: Served) -> dict[str, Any]:
         "framework": record.framework,
         "created_at": record.created_at,
         "runtimes": {"batch": record.runtimes.batch, "real_time": record.runtimes.real_time},
-        "inputs": [_field(field) for field in model.signature.fields],
-        "ignored": list(model.signature.ignored),
-        "extra_fields": model.signature.extra_fields,
+        "inputs": [_field(field) for field in signature.fields],
+        "ignored": list(signature.ignored),
+        "extra_fields": signature.extra_fields,
         "output": {
-            "kind": model.output.kind,
-            "type": model.output.type,
-            "names": list(model.output.names),
-            "classes": None if model.output.classes is None else list(model.output.classes),
+            "kind": output.kind,
+            "type": output.type,
+            "names": list(output.names),
+            "classes": None if output.classes is None else list(output.classes),
         },
     }
 
@@ -68,7 +67,7 @@ def example_row(served: Served) -> Mapping[str, Any]:
     """A row the model takes: one of its sample, else one made from its signature."""
     if served.example is not None:
         return served.example
-    return {field.name: _example(field) for field in served.model.signature.fields}
+    return {field.name: _example(field) for field in served.signature.fields}
 
 
 def _example(field: Field) -> Any:

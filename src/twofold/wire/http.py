@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Literal
 
 import httptools
@@ -63,6 +65,10 @@ class Request(msgspec.Struct, frozen=True):
         return self.connection is not CLOSE
 
 
+NOTHING_READ = Request(b"", b"", {}, b"", CLOSE, 0.0)
+"""What is known of a request of which nothing was."""
+
+
 class Response(msgspec.Struct, frozen=True):
     """One whole response.
 
@@ -91,7 +97,18 @@ class _Stop(Exception):
     """Ends the native parser's work on this stream."""
 
 
-Event = Request | WireError | Literal[b"HTTP/1.1 100 Continue\r\n\r\n"]
+Gate = Callable[[bytes, bytes, dict[bytes, bytes], float], Exception | None]
+"""Given method, target, headers, and when the first byte came: why the body needn't be sent; None
+if it may."""
+GATED_BYTES = 16_384
+"""Smaller bodies are here by the time they could be refused."""
+
+
+def open_gate(_method: bytes, _target: bytes, _headers: dict[bytes, bytes], _: float) -> None:
+    """Want every body."""
+
+
+Event = Request | Exception | Literal[b"HTTP/1.1 100 Continue\r\n\r\n"]
 CONTINUE: Literal[b"HTTP/1.1 100 Continue\r\n\r\n"] = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The client waits for this before it sends its body; it is sent as it stands."""
 
@@ -109,6 +126,7 @@ class RequestParser:
         "_body",
         "_body_bytes",
         "_events",
+        "_gate",
         "_header_bytes",
         "_headers",
         "_limits",
@@ -124,9 +142,16 @@ class RequestParser:
         "since_s",
     )  # fmt: skip
 
-    def __init__(self, limits: Limits, now_s: float) -> None:
-        """Wait for a first request."""
+    def __init__(self, limits: Limits, now_s: float, gate: Gate = open_gate) -> None:
+        """Wait for a first request.
+
+        Args:
+            limits: How large it may be.
+            now_s: The current instant, monotonic seconds.
+            gate: Asked, before a large body is read, whether it is wanted.
+        """
         self._limits = limits
+        self._gate = gate
         self._parser = httptools.HttpRequestParser(self)
         self._events: list[Event] = []
         self._over = False
@@ -182,6 +207,11 @@ class RequestParser:
             "as many bytes of body as Content-Length says.",
         )
 
+    def unread(self) -> Request:
+        """As much as was read of the request that was refused: it is the last of its stream."""
+        method = self._parser.get_method() if self._target else b""
+        return Request(method, self._target, self._headers, b"", CLOSE, self._received_s)
+
     def _parse(self, data: bytes) -> None:
         view: bytes | memoryview = data
         while True:
@@ -212,11 +242,11 @@ class RequestParser:
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
 
-    def _refuse(self, error: WireError) -> None:
+    def _refuse(self, error: Exception) -> None:
         self._over = True
         self._events.append(error)
 
-    def _stop(self, error: WireError) -> _Stop:
+    def _stop(self, error: Exception) -> _Stop:
         self._refuse(error)
         return _Stop()
 
@@ -272,6 +302,11 @@ class RequestParser:
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limits.max_body_bytes:
             raise self._stop(_body_too_large(self._limits))
+        if b"expect" in headers or (length is not None and int(length) > GATED_BYTES):
+            method = self._parser.get_method()
+            unwanted = self._gate(method, self._target, headers, self._received_s)
+            if unwanted is not None:
+                raise self._stop(unwanted)
         if b"expect" in headers:
             if headers[b"expect"].lower() != b"100-continue":
                 message = "Expect: expected 100-continue, got something else. Leave it out."
@@ -377,8 +412,25 @@ def _broken(error: httptools.HttpParserError, data: bytes) -> WireError:
 
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {reason}\r\nContent-Type: ".encode()
-    for status, reason in REASONS.items()
+    for status, reason in ({item.value: item.phrase for item in HTTPStatus} | REASONS).items()
 }
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """The path of a target, escaped as it was sent, and its query.
+
+    A target may name the host before them (RFC 9112, 3.2.2).
+    """
+    path, _, query = target.partition(b"#")[0].partition(b"?")
+    scheme, _, rest = path.partition(b"://")
+    if rest and scheme.lower() in (b"http", b"https"):
+        path = b"/" + rest.partition(b"/")[2]
+    return path, query
+
+
+def path_of(request: Request) -> str:
+    """The path of a request for logs: without query and host, escaped as it was sent."""
+    return split_target(request.target)[0].decode("ascii", "backslashreplace")
 
 
 def render(response: Response, *, connection: bytes, head_only: bool, date: bytes) -> bytes:
@@ -390,9 +442,9 @@ def render(response: Response, *, connection: bytes, head_only: bool, date: byte
         head_only: Whether to leave the body out, as the answer to HEAD.
         date: The Date header line, ended by CRLF.
     """
-    body = response.body
+    body, status = response.body, response.status
     return b"%b%b\r\nContent-Length: %d\r\n%b%b%b\r\n%b" % (
-        _STATUS_LINES[response.status],
+        _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\nContent-Type: " % status,
         response.content_type,
         len(body),
         date,

@@ -1,26 +1,57 @@
-"""The OpenAPI 3.1 document of a server: its routes, and the rows of the models it serves."""
+"""The OpenAPI 3.1 document of a server: everything it answers, for the models it serves."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from twofold.model.rows import MAX_INT64
-from twofold.model.signature import Field, Output, Signature
+import msgspec
+
+from twofold.serving.priority import Priority
 from twofold.serving.service import Served, Service
 from twofold.serving.settings import ServeSettings
+from twofold.wire import csv_text
+from twofold.wire import openapi_schemas as schemas
 from twofold.wire.describe import example_row
+from twofold.wire.openapi_schemas import Schema
 from twofold.wire.statuses import REASONS, STATUSES
+from twofold.wire.v2_datatypes import OF_FIELD
 
-PREDICT_STATUSES = (400, 404, 408, 413, 414, 415, 417, 422, 431, 500, 503, 504)
-JSON_TYPES = {
-    "bool": "boolean",
-    "int64": "integer",
-    "float32": "number",
-    "float64": "number",
-    "string": "string",
-    "timestamp": "string",
-    "tensor": "array",
+ANY = (400, 405, 408, 413, 414, 417, 431, 500, 503)
+"""What any request may be refused with: 405 is for methods other than the ones described."""
+OF_MODEL = (404,)
+"""A version that was there may be replaced."""
+INFER = (404, 415, 422, 504)
+WITH_KEYS = (401, 403, 429)
+RETRY_AFTER: Schema = {
+    "description": "Seconds after which the request may be sent again.",
+    "schema": {"type": "integer", "minimum": 1},
 }
+HEADERS: dict[int, Schema] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    405: {"Allow": {"required": True, "schema": schemas.TEXT}},
+    429: {"Retry-After": {**RETRY_AFTER, "required": True}},
+    503: {"Retry-After": RETRY_AFTER},
+}
+"""The headers of refusals."""
+TIMING: Schema = {
+    "Server-Timing": {
+        "description": "How long the request's stages took, if it asked with X-Twofold-Timing.",
+        "schema": schemas.TEXT,
+    }
+}
+MADE_BY: Schema = {
+    f"X-Twofold-{fact}": {"required": True, "schema": schemas.TEXT}
+    for fact in ("Model", "Version", "Source")
+}
+HEADER_LENGTH = "Inference-Header-Content-Length"
+KEYS: Schema = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+V1, V2, MLFLOW, SERVER = "twofold", "Open Inference Protocol V2", "MLflow", "server"
+"""The tags, by which viewers group operations."""
+TEXT, OCTETS, CSV = "text/plain", "application/octet-stream", "text/csv"
 
 
 def openapi(service: Service, settings: ServeSettings, *, version: str) -> dict[str, Any]:
@@ -28,21 +59,16 @@ def openapi(service: Service, settings: ServeSettings, *, version: str) -> dict[
 
     Args:
         service: The models.
-        settings: Their limits.
+        settings: Their limits, and whether there are API keys.
         version: Of twofold.
     """
-    paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Error": _error_schema()}
-    for name, versions in service.versions.items():
-        for item in versions.values():
-            key = f"{name}-{item.version}"
-            schemas[f"{key}-row"] = row_schema(item.model.signature)
-            operation = _predict_operation(item, key, settings)
-            paths[f"/v1/models/{name}/versions/{item.version}/predict"] = {"post": operation}
-            if item is service.default(name):
-                shown = {**operation, "operationId": f"predict-{name}-default"}
-                paths[f"/v1/models/{name}/predict"] = {"post": shown}
-    paths |= _other_paths(service)
+    paths = dict(_paths(service, settings))
+    keys = bool(settings.api_keys)
+    components: Schema = {
+        "schemas": dict(_schemas(service, settings)),
+        "parameters": _parameters(settings),
+        "responses": {str(status): _refusal(status) for status in sorted(set(STATUSES.values()))},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -50,184 +76,287 @@ def openapi(service: Service, settings: ServeSettings, *, version: str) -> dict[
             "version": version,
             "summary": f"Predictions of {', '.join(service.versions)}.",
         },
+        "tags": [{"name": tag} for tag in (V1, V2, MLFLOW, SERVER)],
         "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "responses": {
-                str(status): {
-                    "description": f"{REASONS[status]}: "
-                    + ", ".join(code for code, of in STATUSES.items() if of == status),
-                    "content": _json({"$ref": "#/components/schemas/Error"}),
-                }
-                for status in sorted(set(STATUSES.values()))
-            },
+        "components": components | ({"securitySchemes": KEYS} if keys else {}),
+    }
+
+
+def _paths(service: Service, settings: ServeSettings) -> Iterator[tuple[str, Any]]:
+    for name, versions in service.versions.items():
+        for item in versions.values():
+            pinned = f"{name}/versions/{item.version}"
+            yield from _version_paths(item, pinned, f"{name}-{item.version}", settings)
+            if item is service.default(name):
+                yield from _version_paths(item, name, f"{name}-default", settings)
+    first = service.default(next(iter(service.versions)))
+    yield "/invocations", {"post": _invocations(first, settings)}
+    yield from _other_paths()
+
+
+def _version_paths(
+    item: Served, path: str, suffix: str, settings: ServeSettings
+) -> Iterator[tuple[str, Any]]:
+    v1, v2 = f"/v1/models/{path}", f"/v2/models/{path}"
+    title = f"{item.name} version {item.version}"
+    yield f"{v1}/predict", {"post": _predict(item, suffix, settings)}
+    about = f"Signature, output and runtimes of {title}."
+    yield v1, _get(f"describe-{suffix}", about, _ref("Model"), V1, OF_MODEL)
+    yield f"{v2}/infer", {"post": _infer(item, suffix, settings)}
+    about = f"Inputs and outputs of {title}."
+    yield v2, _get(f"metadata-{suffix}", about, _ref("Metadata"), V2, OF_MODEL)
+    about = f"The same in the words of Triton's ModelConfig, for {title}."
+    yield f"{v2}/config", _get(f"config-{suffix}", about, _ref("Config"), V2, OF_MODEL)
+    ready = schemas.closed(name={"const": item.name}, ready={"const": True})
+    answer = _get(f"ready-{suffix}", f"Whether {title} can predict now.", ready, V2, OF_MODEL)
+    unready = schemas.closed(name={"const": item.name}, ready={"const": False})
+    yield f"{v2}/ready", _or_unready(answer, unready)
+
+
+def _other_paths() -> Iterator[tuple[str, Any]]:
+    yield "/v1/models", _get("listModels", "The served models.", _ref("Models"), V1)
+    yield "/v2", _get("server", "The server and its extensions.", schemas.SERVER, V2)
+    live = schemas.closed(live={"const": True})
+    yield "/v2/health/live", _get("live", "Whether the process is up.", live, V2)
+    ready = schemas.closed(ready={"const": True})
+    unready = schemas.closed(ready={"const": False})
+    for path, name, tag in (
+        ("/v2/health/ready", "ready", V2),
+        ("/ping", "ping", MLFLOW),
+        ("/health", "health", MLFLOW),
+    ):
+        what = "Whether models are loaded and requests are taken."
+        yield path, _or_unready(_get(name, what, ready, tag), unready)
+    answer = _answer("The versions.", _json(schemas.INDEX))
+    index = _operation("index", "Every served version and its state.", V2, answer, (422,))
+    index["requestBody"] = {"required": False, "content": _json(schemas.READY_ONLY)}
+    yield "/v2/repository/index", {"post": index}
+    yield "/version", _get("version", "The version of twofold.", schemas.TEXT, MLFLOW, kind=TEXT)
+    what = "Prometheus metrics of all workers."
+    yield "/metrics", _get("metrics", what, schemas.TEXT, SERVER, kind=TEXT)
+    yield "/openapi.json", _get("openapi", "This document.", {"type": "object"}, SERVER)
+    what = "This document, to read and try."
+    yield "/docs", _get("docs", what, schemas.TEXT, SERVER, kind="text/html")
+
+
+# Predicting
+
+
+def _predict(item: Served, suffix: str, settings: ServeSettings) -> Schema:
+    row = _ref(f"{_key(item)}-row")
+    example = example_row(item)
+    what = "The prediction, or one for each row in the order of the rows."
+    answer = _answer(what, _json(schemas.predicted_schema(item)), TIMING)
+    what = f"Predict one row, or many, with {item.name} version {item.version}."
+    operation = _inferring(f"predict-{suffix}", what, V1, answer, settings)
+    operation["requestBody"] = {
+        "required": True,
+        "content": _json(
+            schemas.predict_schema(row, max_rows=settings.max_rows),
+            one={"row": example},
+            many={"rows": [example]},
+        ),
+    }
+    return operation
+
+
+def _infer(item: Served, suffix: str, settings: ServeSettings) -> Schema:
+    content = {**_json(_ref(f"{_key(item)}-inferred")), OCTETS: {}}
+    length: Schema = {
+        HEADER_LENGTH: {
+            "description": "Where the JSON ends and raw bytes begin, if there are any.",
+            "schema": {"type": "integer", "minimum": 1},
+        }
+    }
+    answer = _answer("A tensor per output.", content, TIMING | length)
+    what = f"Infer with {item.name} version {item.version}."
+    operation = _inferring(f"infer-{suffix}", what, V2, answer, settings)
+    operation["parameters"].append(_ref(HEADER_LENGTH, "parameters"))
+    operation["requestBody"] = {
+        "required": True,
+        "description": (
+            "JSON; or, as the extension binary_tensor_data has it, JSON whose inputs have "
+            "parameters.binary_data_size in place of data, and their raw bytes behind it."
+        ),
+        "content": {**_json(_ref(f"{_key(item)}-infer"), one=infer_example(item)), OCTETS: {}},
+    }
+    return operation
+
+
+def _invocations(item: Served, settings: ServeSettings) -> Schema:
+    content = {**_json(schemas.invoked_schema(item)), CSV: {"schema": schemas.TEXT}}
+    what = "A prediction per row; as CSV if the request accepts that rather."
+    answer = _answer(what, content, TIMING | MADE_BY)
+    what = f"Predict rows with {item.name} version {item.version}, the first model of this server."
+    operation = _inferring("invocations", what, MLFLOW, answer, settings)
+    split, lines, table = invocations_examples(item)
+    operation["requestBody"] = {
+        "required": True,
+        "description": (
+            "Rows in one of four forms of JSON, as JSON lines, or as CSV, with a header line or "
+            "without one."
+        ),
+        "content": {
+            **_json(_ref(f"{_key(item)}-invocations"), one=split),
+            "application/jsonlines": {"schema": schemas.TEXT, "example": lines},
+            CSV: {"schema": schemas.TEXT, "example": table},
         },
     }
+    return operation
 
 
-def row_schema(signature: Signature) -> dict[str, Any]:
-    """The JSON Schema of one row: an object by field name, or a list in the signature's order."""
-    fields = {field.name: _field_schema(field) for field in signature.fields}
-    ignored: dict[str, Any] = {
-        name: {"description": "Not used by the model; may be sent."} for name in signature.ignored
-    }
+def infer_example(item: Served) -> dict[str, Any]:
+    """An infer request of one row."""
+    row = example_row(item)
     return {
-        "oneOf": [
+        "inputs": [
             {
-                "type": "object",
-                "properties": fields | ignored,
-                "required": list(fields),
-                "additionalProperties": signature.extra_fields == "ignore",
-            },
-            {
-                "type": "array",
-                "prefixItems": list(fields.values()),
-                "minItems": len(fields),
-                "maxItems": len(fields),
-            },
+                "name": field.name,
+                "datatype": OF_FIELD[field.type],
+                "shape": [1, field.length] if field.type == "tensor" else [1],
+                "data": row.get(field.name) if field.type == "tensor" else [row.get(field.name)],
+            }
+            for field in item.signature.fields
         ]
     }
 
 
-def _field_schema(field: Field) -> dict[str, Any]:
-    kind = JSON_TYPES[field.type]
-    schema: dict[str, Any] = {"type": [kind, "null"] if field.nullable else kind}
-    if field.type == "int64":
-        schema |= {"format": "int64", "minimum": -MAX_INT64 - 1, "maximum": MAX_INT64}
-    elif field.type == "tensor":
-        length = field.length or 0
-        schema |= {"items": {"type": "number"}, "minItems": length, "maxItems": length}
-    elif field.type == "timestamp":
-        schema["description"] = field.expects
-        if field.zoned:
-            schema["format"] = "date-time"
-    elif field.categories is not None and field.unknown_categories == "refuse":
-        schema["enum"] = [*field.categories, None] if field.nullable else list(field.categories)
-    return schema
-
-
-def _prediction_schema(output: Output) -> dict[str, Any]:
-    one: dict[str, Any] = {"type": JSON_TYPES[output.type]}
-    if output.kind == "probability":
-        one |= {"minimum": 0, "maximum": 1}
-    if len(output.names) == 1:
-        return one
-    return {
-        "type": "object",
-        "properties": dict.fromkeys(output.names, one),
-        "required": list(output.names),
-    }
-
-
-def _predict_operation(item: Served, key: str, settings: ServeSettings) -> dict[str, Any]:
-    row = {"$ref": f"#/components/schemas/{key}-row"}
-    rows = {"type": "array", "items": row, "maxItems": settings.max_rows}
+def invocations_examples(item: Served) -> tuple[dict[str, Any], str, str]:
+    """One row in the ways of MLflow: as a split frame, as JSON lines, as CSV with a header."""
+    names = list(item.signature.names)
     example = example_row(item)
-    source = {
-        "model": {"const": item.name},
-        "version": {"const": item.version},
-        "source": {"const": "live"},
-    }
-    one = _prediction_schema(item.model.output)
-    many = {"type": "array", "items": one}
+    row: list[Any] = msgspec.to_builtins([example.get(name) for name in names])
+    texts = [msgspec.json.encode(v).decode() if isinstance(v, list) else v for v in row]
+    table = csv_text.lines([[name, text] for name, text in zip(names, texts, strict=True)])
+    lines = msgspec.json.encode(row).decode() + "\n"
+    return {"dataframe_split": {"columns": names, "data": [row]}}, lines, table.decode()
+
+
+# Parts
+
+
+def _key(item: Served) -> str:
+    return f"{item.name}-{item.version}"
+
+
+def _schemas(service: Service, settings: ServeSettings) -> Iterator[tuple[str, Schema]]:
+    yield "Error", schemas.ERROR
+    yield "Models", schemas.MODELS
+    yield "Model", schemas.MODEL
+    yield "Metadata", schemas.METADATA
+    yield "Config", schemas.CONFIG
+    most = settings.max_rows
+    for versions in service.versions.values():
+        for item in versions.values():
+            yield f"{_key(item)}-row", schemas.row_schema(item.signature)
+            yield f"{_key(item)}-infer", schemas.infer_schema(item, max_rows=most)
+            yield f"{_key(item)}-inferred", schemas.inferred_schema(item)
+    first = service.default(next(iter(service.versions)))
+    yield f"{_key(first)}-invocations", schemas.invocations_schema(first, max_rows=most)
+
+
+def _parameters(settings: ServeSettings) -> Schema:
+    deadline = (
+        "Milliseconds after which an answer is of no use; then 504. "
+        f"Without it: {settings.deadline_s * 1000:g}."
+    )
+    words = [priority.word for priority in Priority]
     return {
-        "operationId": f"predict-{key}",
-        "summary": f"Predict one row, or many, with {item.name} version {item.version}.",
-        "parameters": [
-            {
-                "name": "X-Twofold-Deadline-Ms",
-                "in": "header",
-                "required": False,
-                "description": "Milliseconds after which an answer is of no use; then 504. "
-                f"Without it: {settings.deadline_s * 1000:g}.",
-                "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 999_999_999},
-            }
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"oneOf": [_object(row=row), _object(rows=rows)]},
-                    "examples": {
-                        "one": {"value": {"row": example}},
-                        "many": {"value": {"rows": [example]}},
-                    },
-                }
-            },
-        },
-        "responses": {
-            "200": {
-                "description": "The prediction, or one for each row in the order of the rows.",
-                "content": _json(
-                    {
-                        "oneOf": [
-                            _object(prediction=one, **source),
-                            _object(predictions=many, **source),
-                        ]
-                    }
-                ),
-            },
-            **_refusals(PREDICT_STATUSES),
-        },
+        "deadline": _header(
+            "X-Twofold-Deadline-Ms",
+            deadline,
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000_000},
+        ),
+        "priority": _header(
+            "X-Twofold-Priority",
+            "How important the request is: of too many, the least important are refused first.",
+            {"enum": words},
+        ),
+        "timing": _header(
+            "X-Twofold-Timing",
+            "Whatever its value: the answer says how long its stages took.",
+            schemas.TEXT,
+        ),
+        HEADER_LENGTH: _header(
+            HEADER_LENGTH,
+            "Where the JSON ends, if raw bytes follow it.",
+            {"type": "integer", "minimum": 1},
+        ),
     }
 
 
-def _other_paths(service: Service) -> dict[str, Any]:
-    paths: dict[str, Any] = {
-        "/v1/models": _get("listModels", "The served models."),
-        "/v2/health/live": _get("live", "Whether the process is up."),
-        "/v2/health/ready": _get("ready", "Whether models are loaded and requests are taken.", 503),
-        "/metrics": _get("metrics", "Prometheus metrics of all workers.", kind="text/plain"),
-        "/openapi.json": _get("openapi", "This document."),
-        "/docs": _get("docs", "This document, to read and try.", kind="text/html"),
+def _header(name: str, description: str, schema: Schema) -> Schema:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": schema,
     }
-    for name, versions in service.versions.items():
-        about = f"Signature, output and runtimes of {name}"
-        paths[f"/v1/models/{name}"] = _get(f"describe-{name}-default", about + ".")
-        for version in versions:
-            paths[f"/v1/models/{name}/versions/{version}"] = _get(
-                f"describe-{name}-{version}", f"{about} version {version}."
-            )
-    return paths
+
+
+def _inferring(
+    name: str, summary: str, tag: str, answer: Schema, settings: ServeSettings
+) -> Schema:
+    keys = bool(settings.api_keys)
+    operation = _operation(name, summary, tag, answer, INFER + (WITH_KEYS if keys else ()))
+    operation["parameters"] = [
+        _ref(parameter, "parameters") for parameter in ("deadline", "priority", "timing")
+    ]
+    if keys:
+        operation["security"] = [{scheme: []} for scheme in KEYS]
+    return operation
 
 
 def _get(
-    operation: str, summary: str, *refusals: int, kind: str = "application/json"
-) -> dict[str, Any]:
-    schema = {"type": "object"} if kind == "application/json" else {"type": "string"}
-    answers: dict[str, Any] = {
-        "200": {"description": summary, "content": {kind: {"schema": schema}}}
-    }
-    for status in refusals:
-        answers[str(status)] = {"description": "It isn't.", "content": _json({"type": "object"})}
-    return {"get": {"operationId": operation, "summary": summary, "responses": answers}}
+    name: str,
+    summary: str,
+    schema: Schema,
+    tag: str,
+    refusals: tuple[int, ...] = (),
+    *,
+    kind: str = "application/json",
+) -> Schema:
+    answer = _answer(summary, {kind: {"schema": schema}})
+    return {"get": _operation(name, summary, tag, answer, refusals)}
 
 
-def _refusals(statuses: tuple[int, ...]) -> dict[str, Any]:
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
+def _or_unready(methods: Schema, unready: Schema) -> Schema:
+    """Add what says that it isn't ready, beside the refusals of the same status."""
+    either = {"anyOf": [unready, _ref("Error")]}
+    methods["get"]["responses"]["503"] = _answer("It isn't.", _json(either), HEADERS[503])
+    return methods
 
 
-def _object(**members: Any) -> dict[str, Any]:
+def _operation(
+    name: str, summary: str, tag: str, answer: Schema, refusals: tuple[int, ...]
+) -> Schema:
+    refused = {str(code): _ref(str(code), "responses") for code in sorted((*ANY, *refusals))}
     return {
-        "type": "object",
-        "properties": members,
-        "required": list(members),
-        "additionalProperties": False,
+        "operationId": name,
+        "summary": summary,
+        "tags": [tag],
+        "responses": {"200": answer, **refused},
     }
 
 
-def _error_schema() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "error": {"type": "string", "description": "where: expected X, got Y. Fix."},
-            "code": {"enum": sorted(STATUSES)},
-            "field": {"type": "string", "description": "The field at fault, if one is."},
-            "request_id": {"type": "string", "description": "To ask the operator about."},
-        },
-        "required": ["error", "code"],
-    }
+def _refusal(status: int) -> Schema:
+    codes = ", ".join(code for code, of in STATUSES.items() if of == status)
+    described = f"{REASONS[status]}: {codes}"
+    return _answer(described, _json(_ref("Error")), HEADERS.get(status))
 
 
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+def _answer(description: str, content: Schema, headers: Schema | None = None) -> Schema:
+    answer: Schema = {"description": description, "content": content}
+    return answer if headers is None else answer | {"headers": headers}
+
+
+def _json(schema: Schema, **examples: Any) -> Schema:
+    content: Schema = {"schema": schema}
+    if examples:
+        content["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return {"application/json": content}
+
+
+def _ref(name: str, kind: str = "schemas") -> Schema:
+    return {"$ref": f"#/components/{kind}/{name}"}

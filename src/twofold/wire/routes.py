@@ -11,91 +11,146 @@ import msgspec
 from twofold.errors import problem
 from twofold.model.rows import describe
 from twofold.serving.metrics import RESPONSES
-from twofold.serving.service import Health, Service
+from twofold.serving.service import Health, Served, Service
 from twofold.serving.settings import ServeSettings
-from twofold.wire import docs_page
+from twofold.serving.waiting import Task
+from twofold.wire import mlflow, v2_describe
+from twofold.wire.access import Access
+from twofold.wire.asgi import Mounted
+from twofold.wire.connection import Caller
 from twofold.wire.describe import describe_model, describe_models
 from twofold.wire.exposition import CONTENT_TYPE as METRICS_TYPE
 from twofold.wire.exposition import exposition
-from twofold.wire.http import Request, Response
-from twofold.wire.openapi import openapi
-from twofold.wire.predict import Predict
+from twofold.wire.http import NOTHING_READ, Request, Response, split_target
+from twofold.wire.infer import Infer
+from twofold.wire.pages import Pages
+from twofold.wire.protocols import Protocol, readers
 from twofold.wire.refusal import refusal
+from twofold.wire.request_id import REQUEST_ID, id_of, with_id
 from twofold.wire.statuses import OK, REASONS, UNAVAILABLE, WireError
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[Request, Caller], Response | None]
 Route = dict[bytes, Handler]
 """Method to handler."""
 
-MODELS = "/v1/models"
+V1_MODELS = "/v1/models"
+V2_MODELS = "/v2/models"
+OF_MODEL = ([], ["predict"], ["infer"], ["ready"], ["config"])
+"""What may follow a model in a path."""
 
 
 class Routes:
     """Answers requests; never raises."""
 
-    def __init__(self, service: Service, settings: ServeSettings, *, version: str) -> None:
+    def __init__(
+        self, service: Service, settings: ServeSettings, *, access: Access, version: str
+    ) -> None:
         """Prepare the route of every served version.
 
         Args:
             service: The models.
             settings: Their limits.
+            access: Who may ask for predictions.
             version: Of twofold.
         """
         self._service = service
+        self._access = access
+        self._settings = settings
         self._slots = {
             status: service.metrics.layout.slot(RESPONSES, str(status)) for status in REASONS
         }
-        document = _json(openapi(service, settings, version=version))
-        page = Response(OK, docs_page.docs_page(service), docs_page.CONTENT_TYPE, docs_page.HEADERS)
         self._routes: dict[bytes, Route] = {
-            b"/v2/health/live": _get(lambda _: _json({"live": True})),
-            b"/v2/health/ready": _get(self._ready),
             b"/metrics": _get(lambda _: Response(OK, exposition(service.metrics), METRICS_TYPE)),
-            b"/openapi.json": _get(lambda _: document),
-            b"/docs": _get(lambda _: page),
-            MODELS.encode(): _get(_fixed(_json(describe_models(service)))),
+            b"/v2": _get(_fixed(_json(v2_describe.server_metadata(version)))),
+            b"/v2/health/live": _get(_fixed(_json(v2_describe.server_live()))),
+            b"/v2/health/ready": _get(self._ready),
+            b"/v2/repository/index": _post_plain(self._index),
+            b"/ping": _get(lambda _: mlflow.ping(ready=service.is_ready)),
+            b"/health": _get(lambda _: mlflow.ping(ready=service.is_ready)),
+            b"/version": _get(_fixed(mlflow.version(version))),
+            V1_MODELS.encode(): _get(_fixed(_json(describe_models(service)))),
         }
+        pages = Pages(service, settings, version=version)
+        mounted = Mounted(pages, timeout_s=settings.body_timeout_s)
+        for path in pages.paths:
+            self._routes[path.encode()] = {b"GET": mounted, b"HEAD": mounted}
         for name, versions in service.versions.items():
             for number, item in versions.items():
-                predict = _post(Predict(service, item, settings))
-                about = _get(_fixed(_json(describe_model(item))))
-                self._add(f"{name}/versions/{number}", about, predict)
+                self._add_version(f"{name}/versions/{number}", item)
                 if item is service.default(name):
-                    self._add(name, about, predict)
+                    self._add_version(name, item)
+        first = next(iter(service.versions))
+        self._routes[b"/invocations"] = self._infer(service.default(first), Protocol.MLFLOW)
 
-    def answer(self, request: Request) -> Response:
-        """Answer a request, a failed one too."""
+    def _add_version(self, path: str, served: Served) -> None:
+        routes, max_rows = self._routes, self._settings.max_rows
+        about = _get(_fixed(_json(describe_model(served))))
+        metadata = _json(v2_describe.model_metadata(served, self._service.versions[served.name]))
+        config = _json(v2_describe.model_config(served, max_rows=max_rows))
+        v1, v2 = f"{V1_MODELS}/{path}", f"{V2_MODELS}/{path}"
+        routes[v1.encode()] = about
+        routes[f"{v1}/predict".encode()] = self._infer(served, Protocol.V1)
+        routes[v2.encode()] = _get(_fixed(metadata))
+        routes[f"{v2}/config".encode()] = _get(_fixed(config))
+        routes[f"{v2}/ready".encode()] = _get(lambda _: self._model_ready(served))
+        routes[f"{v2}/infer".encode()] = self._infer(served, Protocol.V2)
+
+    def _infer(self, served: Served, protocol: Protocol) -> Route:
+        reader = readers(served, max_rows=self._settings.max_rows)[protocol]
+        infer = Infer(self._service, served, reader, protocol, self._access, self._settings)
+        return {b"POST": infer}
+
+    def answer(self, request: Request, caller: Caller) -> Response | None:
+        """Answer a request, a failed one too; None if its answer comes later."""
+        named = None
+        if REQUEST_ID in request.headers:
+            caller = named = _Named(request, caller)
         try:
-            response = self._handler(request)(request)
+            route = self._routes.get(request.target)
+            handler = None if route is None else route.get(request.method)
+            if handler is None:
+                handler = self._handler(request.method, request.target)
+            response = handler(request, caller)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
-            response = refusal(error)
-        self._service.metrics.add(self._slots[response.status])
-        return response
+            response = refusal(error, request)
+        return response if named is None or response is None else named.named(response)
 
-    def _handler(self, request: Request) -> Handler:
-        route = self._routes.get(request.target) or self._find(request.target)
-        handler = route.get(request.method)
+    def count(self, status: int) -> None:
+        """Count a response."""
+        # A mounted application may answer what the server itself never does.
+        slot = self._slots.get(status)
+        if slot is not None:
+            self._service.metrics.add(slot)
+
+    def gate(
+        self, method: bytes, target: bytes, headers: dict[bytes, bytes], received_s: float
+    ) -> Exception | None:
+        """Why a request needn't send its body; None if it may."""
+        try:
+            handler = self._handler(method, target)
+            if isinstance(handler, Infer):
+                handler.gate(headers, received_s)
+        except Exception as error:  # noqa: BLE001 - it is what the caller is answered with
+            return error
+        return None
+
+    def _handler(self, method: bytes, target: bytes) -> Handler:
+        route = self._routes.get(target) or self._find(target)
+        handler = route.get(method)
         if handler is None:
-            raise _wrong_method(request.method, route)
+            raise _wrong_method(method, route)
         return handler
 
-    def refuse(self, error: Exception) -> Response:
-        """Answer what never became a request."""
-        response = refusal(error)
-        self._service.metrics.add(self._slots[response.status])
-        return response
-
-    def _add(self, path: str, about: Route, predict: Route) -> None:
-        self._routes[f"{MODELS}/{path}".encode()] = about
-        self._routes[f"{MODELS}/{path}/predict".encode()] = predict
+    def refuse(self, error: Exception, request: Request = NOTHING_READ) -> Response:
+        """Answer what never became a whole request; as much of it is given as was read."""
+        if REQUEST_ID not in request.headers:
+            return refusal(error, request)
+        request_id = id_of(request.headers)
+        return with_id(refusal(error, request), request_id)
 
     def _find(self, target: bytes) -> Route:
         """Look up a target that isn't a plain path: with a query, escapes, or a host."""
-        path = target.partition(b"#")[0].partition(b"?")[0]
-        scheme, _, rest = path.partition(b"://")
-        if rest and scheme.lower() in (b"http", b"https"):
-            path = b"/" + rest.partition(b"/")[2]
-        path = unquote_to_bytes(path)
+        path = unquote_to_bytes(split_target(target)[0])
         route = self._routes.get(path)
         if route is None:
             raise self._unknown(path.decode("utf-8", "replace"))
@@ -103,13 +158,10 @@ class Routes:
 
     def _unknown(self, path: str) -> Exception:
         match path.split("/"):
-            case ["", "v1", "models", name] | ["", "v1", "models", name, "predict"]:
-                return self._unknown_model(name, None, path)
-            case ["", "v1", "models", name, "versions", version, *rest] if rest in (
-                [],
-                ["predict"],
-            ):
+            case ["", "v1" | "v2", "models", name, "versions", version, *rest] if rest in OF_MODEL:
                 return self._unknown_model(name, version, path)
+            case ["", "v1" | "v2", "models", name, *rest] if rest in OF_MODEL:
+                return self._unknown_model(name, None, path)
             case _:
                 return _unknown_path(path)
 
@@ -121,8 +173,40 @@ class Routes:
         return _unknown_path(path)
 
     def _ready(self, _: Request) -> Response:
-        ready = self._service.health is Health.READY
-        return _json({"ready": ready}, OK if ready else UNAVAILABLE)
+        ready = self._service.is_ready
+        return _json(v2_describe.server_ready(is_ready=ready), OK if ready else UNAVAILABLE)
+
+    def _model_ready(self, served: Served) -> Response:
+        ready = self._service.health is Health.READY and served.is_ready
+        about = v2_describe.model_ready(served.name, is_ready=ready)
+        return _json(about, OK if ready else UNAVAILABLE)
+
+    def _index(self, request: Request) -> Response:
+        is_ready_only = v2_describe.read_ready_only(request.body)
+        return _json(v2_describe.repository_index(self._service, is_ready_only=is_ready_only))
+
+
+class _Named:
+    """The caller of a request that has an id: whenever its answer comes, it carries the id."""
+
+    __slots__ = ("_caller", "_id")
+
+    def __init__(self, request: Request, caller: Caller) -> None:
+        """Read the id, and put another one in its place if it can't be used."""
+        self._id = id_of(request.headers)
+        self._caller = caller
+
+    def waits_for(self, task: Task) -> None:
+        """Be the one for whom a task is done."""
+        self._caller.waits_for(task)
+
+    def reply(self, response: Response) -> None:
+        """Answer later."""
+        self._caller.reply(self.named(response))
+
+    def named(self, response: Response) -> Response:
+        """Give the answer the id."""
+        return with_id(response, self._id)
 
 
 def _unknown_path(path: str) -> WireError:
@@ -142,15 +226,16 @@ def _wrong_method(method: bytes, route: Route) -> WireError:
     )
 
 
-def _get(handler: Handler) -> Route:
-    return {b"GET": handler, b"HEAD": handler}
+def _get(handler: Callable[[Request], Response]) -> Route:
+    route = _post_plain(handler)[b"POST"]
+    return {b"GET": route, b"HEAD": route}
 
 
-def _post(handler: Handler) -> Route:
-    return {b"POST": handler}
+def _post_plain(handler: Callable[[Request], Response]) -> Route:
+    return {b"POST": lambda request, _: handler(request)}
 
 
-def _fixed(response: Response) -> Handler:
+def _fixed(response: Response) -> Callable[[Request], Response]:
     return lambda _: response
 
 

@@ -5,22 +5,28 @@ Codes are part of the contract: clients may tell errors apart by them.
 
 from __future__ import annotations
 
+import functools
+
 from twofold.errors import (
     DeadlineExceeded,
     Draining,
     InvalidInput,
     PredictionFailed,
+    QuotaExceeded,
     Refused,
     TwofoldError,
     UnknownModel,
 )
 
 OK = 200
+UNAUTHORIZED = 401
 UNAVAILABLE = 503
 
 STATUSES: dict[str, int] = {
     "bad_request": 400,
     "not_json": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
     "unknown_path": 404,
     "unknown_model": 404,
     "method_not_allowed": 405,
@@ -31,6 +37,7 @@ STATUSES: dict[str, int] = {
     "unsupported_media_type": 415,
     "expectation_failed": 417,
     "invalid_input": 422,
+    "quota_exceeded": 429,
     "headers_too_large": 431,
     "prediction_failed": 500,
     "internal": 500,
@@ -45,6 +52,7 @@ ERRORS: tuple[tuple[type[TwofoldError], str], ...] = (
     (UnknownModel, "unknown_model"),
     (InvalidInput, "invalid_input"),
     (Draining, "draining"),
+    (QuotaExceeded, "quota_exceeded"),
     (Refused, "overloaded"),
     (DeadlineExceeded, "deadline_exceeded"),
     (PredictionFailed, "prediction_failed"),
@@ -54,6 +62,8 @@ ERRORS: tuple[tuple[type[TwofoldError], str], ...] = (
 REASONS: dict[int, str] = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
@@ -62,6 +72,7 @@ REASONS: dict[int, str] = {
     415: "Unsupported Media Type",
     417: "Expectation Failed",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -89,4 +100,9 @@ def code_of(error: Exception) -> str:
     """The code of an error; `internal` for what isn't in the table."""
     if isinstance(error, WireError):
         return error.code
-    return next((code for kind, code in ERRORS if isinstance(error, kind)), "internal")
+    return _code_of(type(error))
+
+
+@functools.cache
+def _code_of(kind: type[Exception]) -> str:
+    return next((code for known, code in ERRORS if issubclass(kind, known)), "internal")

@@ -1,53 +1,36 @@
-"""What a server does before it serves: references, the address, and what its child says."""
+"""What a server does before it serves, and which versions it serves: references, files, changes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twofold.app import serve as serving
+from twofold.app.worker import Job
 from twofold.errors import ConfigError, InvalidInput, UnknownModel
 from twofold.model.registry import Registry
-from twofold.predictor.load import load
+from twofold.serving.metrics import RELOADS, RESTARTS, ROWS, Metrics, layout_for
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
-from twofold.serving.supervisor import Report
 
 REGISTRY = Path("registry")
 LOCAL = "127.0.0.1"
-
-
-@dataclass
-class Line:
-    """A worker's line to a supervisor that only listens."""
-
-    said: list[Report] = field(default_factory=list)
-
-    def send(self, report: Report) -> None:
-        self.said.append(report)
+WORKERS = 2
 
 
 @contextlib.contextmanager
 def taken_port() -> Iterator[int]:
     with socket.create_server((LOCAL, 0)) as taken:
         yield taken.getsockname()[1]
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 def test_references_are_resolved_once_in_the_order_given(folder: Path) -> None:
@@ -78,58 +61,34 @@ def test_a_model_that_is_not_there_ends_the_start_before_the_port_is_taken(
     assert words in str(caught.value)
 
 
-def test_a_taken_port_is_named_with_the_way_out() -> None:
-    with taken_port() as port, pytest.raises(ConfigError) as caught:
-        serving._bound(ServeSettings(port=port))
-    assert str(caught.value) == (
-        f"serve.port: expected a free port, got 127.0.0.1:{port}: Address already in use. "
-        "Choose another with --port, or --port 0 for any free one."
-    )
+def test_more_models_than_there_is_room_for_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_VERSIONS", 4)
+    assert len(serving._resolve(["offer@1", "offer@2"], REGISTRY)) == 2
+    with pytest.raises(ConfigError, match="serve: expected at most 2 models, got 3"):
+        serving._resolve(["offer@1", "offer@2", "drifting"], REGISTRY)
 
 
-@pytest.mark.parametrize("host", ["256.0.0.1", "localhost:80"])
-def test_a_host_that_is_no_address_is_named_with_the_way_out(host: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"tls_cert": "none.pem"}, "serve.tls_cert: expected a certificate and its key"),
+        ({"tls_key": "some.pem"}, "serve.tls_cert: expected a file with tls_key, got none"),
+        ({"api_keys": "none.toml"}, "none.toml: expected a file of keys"),
+        ({"host": "0.0.0.0"}, "serve.host: expected API keys or TLS on a public address"),  # noqa: S104
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_said_before_anything_is_started(
+    folder: Path, setting: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(serving, "supervise", started)
     with pytest.raises(ConfigError) as caught:
-        serving._bound(ServeSettings(host=host, port=0))
-    assert str(caught.value).startswith(f"serve.host: expected an address, got {host}: ")
-    assert str(caught.value).endswith("Give an address of this machine with --host.")
-
-
-def test_nobody_connects_before_a_worker_listens() -> None:
-    with serving._bound(ServeSettings(port=0)) as listener:
-        address = listener.getsockname()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(address)
-        listener.listen()
-        socket.create_connection(address).close()
-
-
-def test_a_port_is_free_again_as_soon_as_its_server_has_ended() -> None:
-    with serving._bound(ServeSettings(port=0)) as listener:
-        listener.listen()
-        port = listener.getsockname()[1]
-        client = socket.create_connection((LOCAL, port))
-        listener.accept()[0].close()
-    # The closed connection lingers in the system.
-    with client, serving._bound(ServeSettings(port=port)) as again:
-        assert again.getsockname() == (LOCAL, port)
-
-
-@pytest.mark.parametrize("host", [LOCAL, "0.0.0.0", "localhost"])  # noqa: S104 - what is tested
-def test_the_url_is_one_that_this_machine_can_open(host: str) -> None:
-    with serving._bound(ServeSettings(host=host, port=0)) as listener:
-        port = listener.getsockname()[1]
-        expected = {f"http://127.0.0.1:{port}"}
-        if host == "localhost":
-            expected.add(f"http://[::1]:{port}")
-        assert serving._url(listener) in expected
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-@pytest.mark.parametrize("host", ["::1", "::"])
-def test_the_url_of_an_ipv6_address_has_it_in_brackets(host: str) -> None:
-    with serving._bound(ServeSettings(host=host, port=0)) as listener:
-        assert serving._url(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+        serving.serve(["offer"], registry=REGISTRY, settings=ServeSettings(port=0, **setting))  # type: ignore[arg-type]
+    assert str(caught.value).startswith(words)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
@@ -166,26 +125,160 @@ def test_a_server_in_the_background_that_ends_without_a_word_is_an_error() -> No
         announced("raise SystemExit(1)")
 
 
-@contextlib.contextmanager
-def job(*models: tuple[str, str]) -> Iterator[Any]:
+class Bench:
+    """What is served of a registry, and what is counted of it."""
+
+    def __init__(self, references: list[str], listener: socket.socket) -> None:
+        models = serving._resolve(references, REGISTRY)
+        size_bytes = layout_for(models, sorted(serving.REASONS)).size_bytes(2 * WORKERS + 1)
+        shared, quotas = SharedArray.of_size(size_bytes), SharedArray.of_size(8)
+        self.job = Job(
+            models, models, str(REGISTRY), ServeSettings(), WORKERS, listener, shared, quotas
+        )
+        self.versions = serving._Versions(references, REGISTRY, self.job)
+
+    def look(self) -> Job | None:
+        """What the next generation of workers is to do, if there is to be one."""
+        work: Any = self.versions.look()
+        if work is None:
+            return None
+        assert work.func is serving.work
+        [job] = work.args
+        return job
+
+    def total(self, job: Job, family: str, *labels: str) -> float:
+        metrics = Metrics(job.layout, job.shared.view, region=0)
+        return next(v[0] for f, at, v in metrics.totals() if (f.name, *at) == (family, *labels))
+
+
+@pytest.fixture
+def bench(folder: Path) -> Iterator[Bench]:
     with socket.socket() as listener:
-        layout = serving.layout_for(models, sorted(serving.REASONS))
-        shared = SharedArray.of_size(layout.size_bytes(1))
-        yield serving._Job(models, str(REGISTRY), ServeSettings(), listener, shared)
+        yield Bench(["offer", "drifting"], listener)
 
 
-def test_a_worker_that_may_not_load_its_model_reports_why(folder: Path) -> None:
-    path = REGISTRY / "offer" / "2" / "app_rules.py"
-    path.write_text(path.read_text(encoding="utf-8") + "#", encoding="utf-8")
-    line = Line()
-    with job(("drifting", "1"), ("offer", "2")) as work:
-        serving._work(work, 0, line)  # type: ignore[arg-type]
-    (report,) = line.said
-    assert (report.failure or "").startswith(f"{path}: expected the bytes it was packed with")
+def set_champion(version: str) -> None:
+    Registry(REGISTRY).set_alias("offer", "champion", version)
 
 
-def test_the_example_of_the_documentation_is_the_first_row_of_the_sample(folder: Path) -> None:
-    model = load("offer", registry=REGISTRY)
-    example = serving._example(Registry(REGISTRY), model)
-    assert example == {"spend": 0.0, "plan": "basic"}
-    assert model.predict_one(example) == -1.0
+def add_version(version: str) -> None:
+    """A version that can be named, whatever is in it."""
+    shutil.copytree(REGISTRY / "offer" / "2", REGISTRY / "offer" / version)
+
+
+def test_nothing_changes_while_the_references_mean_the_same(bench: Bench) -> None:
+    assert bench.look() is None
+    set_champion("2")
+    assert bench.look() is None
+
+
+def test_what_the_references_mean_by_now_is_served_next(bench: Bench) -> None:
+    set_champion("1")
+    job = bench.look()
+    assert job is not None
+    assert job.models == (("offer", "1"), ("drifting", "1"))
+    # Its metrics go on showing what was served before.
+    assert job.counted == (("offer", "2"), ("drifting", "1"), ("offer", "1"))
+    assert (job.shared, job.listener) == (bench.job.shared, bench.job.listener)
+    bench.versions.switched()
+    assert bench.look() is None
+    assert bench.total(job, RELOADS, "switched") == 1
+    set_champion("2")
+    job = bench.look()
+    assert job is not None
+    assert job.models == bench.job.models
+    assert job.counted == (("offer", "2"), ("drifting", "1"), ("offer", "1"))
+
+
+def test_new_version_is_served_next_by_a_reference_to_the_newest(bench: Bench) -> None:
+    add_version("3")
+    job = bench.look()
+    assert job is not None
+    assert job.models == (("offer", "3"), ("drifting", "1"))
+
+
+def test_what_was_refused_is_not_tried_again_until_something_changes(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_champion("1")
+    assert bench.look() is not None
+    bench.versions.refused("offer@1: expected its file, got none.")
+    assert caplog.messages[-1] == (
+        "serving offer@2, drifting@1 on; refused offer@1, drifting@1: "
+        "offer@1: expected its file, got none."
+    )
+    assert bench.look() is None
+    assert bench.total(bench.job, RELOADS, "refused") == 1
+    add_version("3")
+    set_champion("3")
+    job = bench.look()
+    assert job is not None
+    assert job.models[0] == ("offer", "3")
+    bench.versions.switched()
+    # By now it might be in order.
+    set_champion("1")
+    assert bench.look() is not None
+
+
+def test_registry_that_can_t_be_read_changes_nothing_and_is_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    aliases = REGISTRY / "offer" / "aliases.json"
+    aliases.write_bytes(b"\xff{")
+    assert [bench.look() for _ in range(3)] == [None] * 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "the registry can't be read; serving on as before" in caplog.text
+    aliases.unlink()
+    set_champion("1")
+    assert bench.look() is not None
+
+
+def test_model_that_is_gone_is_served_on(bench: Bench) -> None:
+    shutil.rmtree(REGISTRY / "offer")
+    assert bench.look() is None
+
+
+def test_oldest_retired_version_gives_its_metrics_up_when_there_is_no_more_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_VERSIONS", 4)
+    layout = bench.job.layout
+    worker = Metrics(layout, bench.job.shared.view, region=1)
+    worker.add(layout.slot(ROWS, "offer", "2"), 7)
+    worker.add(layout.slot(ROWS, "drifting", "1"), 5)
+    for version in ("3", "4", "5"):
+        add_version(version)
+        job = bench.look()
+        assert job is not None
+        bench.versions.switched()
+    assert job.models == (("offer", "5"), ("drifting", "1"))
+    assert job.counted == (("offer", "5"), ("drifting", "1"), ("offer", "3"), ("offer", "4"))
+    assert bench.total(job, ROWS, "offer", "5") == 0
+    assert bench.total(job, ROWS, "drifting", "1") == 5
+
+
+def test_what_is_served_and_what_is_next_always_have_their_own_metrics(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_VERSIONS", 4)
+    for version in map(str, range(3, 20)):
+        before = bench.versions._job.models
+        add_version(version)
+        job = bench.look()
+        assert job is not None
+        assert set(job.counted) >= {*before, *job.models}
+        assert len(job.counted) <= 4
+        # The two generations agree on where those that both know are counted.
+        both = set(job.counted) & set(bench.versions._job.counted)
+        for item in both:
+            assert job.layout.slot(ROWS, *item) == bench.versions._job.layout.slot(ROWS, *item)
+        bench.versions.switched()
+
+
+def test_supervisor_counts_in_a_region_of_its_own(bench: Bench) -> None:
+    bench.versions.count(RESTARTS)
+    bench.versions.count(RESTARTS)
+    assert bench.total(bench.job, RESTARTS) == 2
+    size = bench.job.layout.region_slots
+    numbers = bench.job.shared.view.cast("d")
+    assert sum(numbers[: 2 * WORKERS * size]) == 0

@@ -35,6 +35,8 @@ CODES: dict[type[errors.TwofoldError], int] = {
     errors.InvalidInput: 1,
     errors.UnknownModel: 1,
     errors.Refused: 1,
+    errors.Overloaded: 1,
+    errors.QuotaExceeded: 1,
     errors.Draining: 1,
     errors.DeadlineExceeded: 1,
     errors.PredictionFailed: 1,
@@ -48,6 +50,12 @@ def kinds(base: type[errors.TwofoldError]) -> Iterator[type[errors.TwofoldError]
     yield base
     for kind in base.__subclasses__():
         yield from kinds(kind)
+
+
+def error_of(kind: type[errors.TwofoldError]) -> errors.TwofoldError:
+    """An error of a kind, all with the same message."""
+    more = {"retry_after_s": 1} if kind is errors.Overloaded else {}
+    return kind("x: expected a, got b. Mend it.", **more)
 
 
 def raising(error: BaseException, *arguments: str) -> Result:
@@ -72,7 +80,7 @@ def test_every_kind_of_error_has_a_code() -> None:
 def test_an_error_ends_the_command_with_its_code_and_its_message(
     kind: type[errors.TwofoldError],
 ) -> None:
-    result = raising(kind("x: expected a, got b. Mend it."))
+    result = raising(error_of(kind))
     assert result.exit_code == CODES[kind]
     assert result.stdout == ""
     assert result.stderr == "error: x: expected a, got b. Mend it.\n"
@@ -80,7 +88,7 @@ def test_an_error_ends_the_command_with_its_code_and_its_message(
 
 @pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.__name__)
 def test_with_json_an_error_is_a_document_on_stdout_too(kind: type[errors.TwofoldError]) -> None:
-    result = raising(kind("x: expected a, got b. Mend it."), "--json")
+    result = raising(error_of(kind), "--json")
     assert result.exit_code == CODES[kind]
     assert json.loads(result.stdout) == {
         "error": "x: expected a, got b. Mend it.",

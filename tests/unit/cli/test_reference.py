@@ -106,7 +106,7 @@ def test_every_command_has_a_chapter_with_its_usage_and_options(command_page: st
     assert titles == [
         *("pack", "models", "alias", "predict", "verify"),
         *("batch list", "batch resume", "batch run", "batch status"),
-        *("serve", "demo"),
+        *("serve", "top", "keys list", "keys new", "keys retire", "demo"),
     ]
     chapters = page.split("\n## ")[1:]
     for title, chapter in zip(titles, chapters, strict=True):

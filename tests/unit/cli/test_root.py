@@ -49,6 +49,10 @@ def test_the_commands_are_those_of_the_design() -> None:
         "batch run",
         "batch status",
         "serve",
+        "top",
+        "keys list",
+        "keys new",
+        "keys retire",
         "demo",
     ]
 
@@ -85,7 +89,7 @@ def test_every_option_says_what_it_is_for(name: str) -> None:
     assert [item.name for item in options if not item.help] == []
 
 
-@pytest.mark.parametrize("arguments", [(), ("batch",)])
+@pytest.mark.parametrize("arguments", [(), ("batch",), ("keys",)])
 def test_a_group_alone_is_wrong_usage_that_shows_its_commands(arguments: tuple[str, ...]) -> None:
     result = called(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -56,7 +56,38 @@ def test_the_port_is_the_flag_s_else_the_variable_s_else_the_file_s(cli: Any) ->
 def test_the_host_is_a_setting_too(cli: Any, port: int) -> None:
     error = cli.json("serve", "price", code=1, TWOFOLD_SERVE_HOST="256.0.0.1")
     assert error["error"].startswith("serve.host: expected an address, got 256.0.0.1: ")
-    assert tried(cli, f"--port={port}", "--host=0.0.0.0") == f"0.0.0.0:{port}"
+    assert tried(cli, f"--port={port}", "--host=0.0.0.0", "--allow-public") == f"0.0.0.0:{port}"
+
+
+def test_a_public_host_without_keys_or_tls_is_an_error_with_the_ways_out(
+    cli: Any, port: int
+) -> None:
+    error = cli.json("serve", "price", f"--port={port}", "--host=0.0.0.0", code=1)
+    assert error["code"] == "ConfigError"
+    assert error["error"].startswith("serve.host: expected API keys or TLS on a public address")
+
+
+@pytest.mark.parametrize("given", [["--allow-public"], ["--allow-public=true"]])
+def test_a_flag_that_is_true_or_false_may_stand_alone(
+    cli: Any, port: int, given: list[str]
+) -> None:
+    host = [f"--port={port}", "--host=0.0.0.0"]
+    # Alone, it takes nothing from what follows.
+    assert tried(cli, *given, *host) == f"0.0.0.0:{port}"
+    assert tried(cli, *host, *given) == f"0.0.0.0:{port}"
+    error = cli.json("serve", "price", *host, "--allow-public=false", code=1)
+    assert error["error"].startswith("serve.host: ")
+
+
+def test_what_is_wrong_with_the_files_named_is_an_error(cli: Any, port: int) -> None:
+    for flag, words in [
+        ("--tls-cert=no.pem", "serve.tls_cert: expected a certificate and its key, got "),
+        ("--tls-key=no.pem", "serve.tls_cert: expected a file with tls_key, got none."),
+        ("--api-keys=no.toml", "no.toml: expected a file of keys, got No such file"),
+        ("--uds=no/where", "serve.uds: expected a free path, got no/where: No such file"),
+    ]:
+        error = cli.json("serve", "price", f"--port={port}", flag, code=1)
+        assert error["error"].startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +124,15 @@ def test_a_model_that_is_not_there_is_an_error(
         ),
         (["--prt", "1"], ["No such option '--prt'."]),
         (["--port"], ["Option '--port' requires an argument."]),
+        (["--uds"], ["Option '--uds' requires an argument."]),
+        (["--allow-public=maybe"], ["--allow-public: expected true or false, got 'maybe'."]),
     ],
 )
 def test_wrong_flags_are_wrong_usage_all_at_once(
     cli: Any, flags: list[str], words: list[str]
 ) -> None:
-    said = cli.said("serve", "price", *flags, code=2)
+    # Of a model that isn't there: flags that were taken by mistake would start a server.
+    said = cli.said("serve", "nope", *flags, code=2)
     assert [part for part in words if part not in said] == []
 
 
@@ -123,6 +157,9 @@ def test_the_help_has_a_flag_for_every_setting_with_its_meaning_and_default(cli:
     items = declared_in(ServeSettings, "serve")
     assert len(items) > 10
     for item in items:
-        said = f"{item.flag} VALUE {item.doc} [default: {item.default}]"
+        said = f"{item.flag} VALUE {item.doc}"
+        # What is empty or false unless it is given needs no words.
+        if not (item.default == "" or item.default is False):
+            said += f" [default: {item.default}]"
         # A long word may be broken at a hyphen.
         assert said.replace(" ", "") in shown.replace(" ", "")

@@ -1,89 +1,120 @@
-"""A service over fake models, with a clock that is moved by hand."""
+"""A clock moved by hand, a loop that runs on it, and tasks that keep their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+import select
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from twofold.errors import PredictionFailed
-from twofold.model.rows import check_row
-from twofold.model.signature import Field, Output, Signature, Value
-from twofold.serving.metrics import Metrics, layout_for
-from twofold.serving.service import Served, Service
+from twofold.serving.mailbox import Job
+from twofold.serving.priority import Priority
+from twofold.serving.waiting import Task
 
-POISON = 666.0
+FOREVER_S = 1e9
 
 
-class Doubler:
-    """Predicts twice `amount`; fails on a poisonous one; each call may take (manual) time."""
+class Loop:
+    """An event loop whose time passes only when a test lets it."""
 
-    name = "doubler"
-    output = Output(kind="value", type="float64")
-    signature = Signature(fields=(Field(name="amount", type="float64"),))
-    record: Any = None
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.readers: dict[int, Callable[[], None]] = {}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._soon: list[Callable[[], None]] = []
+        self._count = 0
 
-    def __init__(self, version: str, clock: Clock) -> None:
-        self.version = version
-        self.calls = 0
-        self.takes_s = 0.0
-        self._clock = clock
-
-    def predict_values(self, values: Sequence[Value]) -> Any:
-        self.calls += 1
-        self._clock.now_s += self.takes_s
-        if values[0] == POISON:
-            raise PredictionFailed("the model raised ValueError: secret of the model")
-        return values[0] * 2  # type: ignore[operator]
-
-    def predict_rows(self, rows: Sequence[Any], *, where: str = "rows") -> list[Any]:
-        checked = [
-            check_row(self.signature, row, where=f"{where}[{i}]") for i, row in enumerate(rows)
-        ]
-        return [self.predict_values(values) for values in checked]
-
-
-@dataclass
-class Clock:
-    now_s: float = 100.0
-
-    def __call__(self) -> float:
+    def clock(self) -> float:
         return self.now_s
 
+    def at(self, when_s: float, call: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._timers, (when_s, self._count, call))
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> None:
+        self.at(self.now_s + delay, lambda: callback(*args))
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def add_reader(self, fd: int, callback: Callable[..., Any], *args: Any) -> None:
+        assert fd not in self.readers, "two readers of one descriptor"
+        self.readers[fd] = lambda: callback(*args)
+
+    def remove_reader(self, fd: int) -> None:
+        del self.readers[fd]
+
+    def turn(self) -> None:
+        """Do what was left for the end of the turn, once."""
+        calls, self._soon = self._soon, []
+        for call in calls:
+            call()
+
+    def look(self) -> None:
+        """Call the readers of what is readable, until nothing is."""
+        while ready := select.select(list(self.readers), [], [], 0)[0]:
+            self.readers[ready[0]]()
+
+    def run(self, seconds: float) -> None:
+        """Let time pass; what is due happens at its instant."""
+        end_s = self.now_s + seconds
+        while self._timers and self._timers[0][0] <= end_s:
+            self.now_s, _, call = heapq.heappop(self._timers)
+            call()
+        self.now_s = end_s
+
 
 @dataclass
-class Bench:
-    """A service of two versions of one model."""
+class Asked:
+    """What was asked for, and every answer that came."""
 
-    clock: Clock = field(default_factory=Clock)
+    answers: list[Any] = field(default_factory=list)
+    task: Task = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.models = [Doubler("2", self.clock), Doubler("1", self.clock)]
-        layout = layout_for([("doubler", "2"), ("doubler", "1")], [200])
-        self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
-        served = [Served(model, self.metrics) for model in self.models]
-        self.service = Service(served, self.metrics, clock=self.clock)
-        self.service.ready()
+    @property
+    def answer(self) -> Any:
+        """The one answer."""
+        [answer] = self.answers
+        return answer
 
-    def one(self, row: Any, *, received_s: float | None = None, deadline_s: float = 1e9) -> Any:
-        received_s = self.clock.now_s if received_s is None else received_s
-        return self.service.predict_one(
-            self.service.find("doubler"), row, received_s=received_s, deadline_s=deadline_s
-        )
 
-    def many(self, rows: Any) -> Any:
-        return self.service.predict_many(
-            self.service.find("doubler"), rows, received_s=self.clock.now_s, deadline_s=1e9
-        )
+class Asking:
+    """Makes tasks that are admitted now."""
 
-    def total(self, family: str, *labels: str) -> float:
-        return next(
-            v[0] for f, at, v in self.metrics.totals() if (f.name, *at) == (family, *labels)
-        )
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def __call__(
+        self,
+        rows: int = 1,
+        *,
+        within_s: float = FOREVER_S,
+        priority: Priority = Priority.NORMAL,
+        body: bytes = b"x",
+        expected_s: float = 0.0,
+        work: Any = None,
+    ) -> Asked:
+        asked, now_s = Asked(), self._loop.now_s
+        deadline_s = now_s + within_s
+        job = Job(0, {}, body, deadline_s) if work is None else work
+        asked.task = Task(job, rows, deadline_s, priority, asked.answers.append, now_s, expected_s)
+        return asked
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def ask(loop: Loop) -> Asking:
+    return Asking(loop)
+
+
+@pytest.fixture
+def make_loop() -> type[Loop]:
+    """For Hypothesis, whose examples each need one of their own."""
+    return Loop

@@ -1,6 +1,7 @@
 """A program for `test_supervisor`: supervises small workers and tells, line by line, what happens.
 
-Called with the name of a function of this module, which every worker runs, and a folder. Its
+Called with the name of a function of this module, which every worker runs, and a folder. If the
+file `next` in the folder names another one, the next generation of workers is to run that. All
 workers write to the same output, so that the end of the output is the end of them all.
 """
 
@@ -14,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twofold.errors import ConfigError
+from twofold.serving import supervisor
 from twofold.serving.restarts import Restarts
-from twofold.serving.supervisor import Link, Report, supervise
+from twofold.serving.supervisor import LEAVE, Changes, Link, Report, Work, supervise
 
 LIMIT_S = 20
 """Whatever goes wrong, nothing of this stays longer."""
+CHECK_S = 0.02
 HANDLERS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -34,7 +37,7 @@ def up(index: int, link: Link) -> None:
 
 
 class Told:
-    """Notices SIGTERM from the moment it is made; waits for it or for the supervisor's end."""
+    """Notices SIGTERM from the moment it is made; waits for it, for a word, or for the end."""
 
     def __init__(self, index: int) -> None:
         self._index = index
@@ -45,30 +48,52 @@ class Told:
         tell("worker", self._index, "told")
         os.write(self._writer, b".")
 
-    def wait(self, link: Link) -> bool:
-        """Wait; True if it was SIGTERM."""
+    def wait(self, link: Link) -> str:
+        """Wait; say whether it was SIGTERM, the word to leave, or the supervisor's end."""
         from multiprocessing.connection import wait
 
-        return self._reader in wait([self._reader, link], LIMIT_S)
+        if self._reader in wait([self._reader, link], LIMIT_S):
+            return "told"
+        try:
+            return "asked to leave" if link.recv_bytes() == LEAVE else "asked in vain"
+        except EOFError:
+            return "alone"
 
 
 def polite(index: int, link: Link, _: Path) -> None:
-    """Take 0.3 s to end once told; end at once when the supervisor is gone."""
+    """Take 0.3 s to end once told; end at once when asked, or when the supervisor is gone."""
     told = Told(index)
     up(index, link)
-    if not told.wait(link):
-        tell("worker", index, "alone")
+    how = told.wait(link)
+    if how != "told":
+        tell("worker", index, how)
         return
     link.poll(0.3)
     tell("worker", index, "done")
 
 
 def late(index: int, link: Link, folder: Path) -> None:
-    """Be polite; the second worker is slow to start."""
-    if index == 1:
+    """Be polite; every second worker is slow to start."""
+    if index % 2:
         link.poll(0.2)
-        tell("worker 1 late")
+        tell("worker", index, "late")
     polite(index, link, folder)
+
+
+def held(index: int, link: Link, folder: Path) -> None:
+    """Be polite, but not before there is a file `go`."""
+    tell("worker", index, "held")
+    while not (folder / "go").exists():
+        link.poll(CHECK_S)
+    polite(index, link, folder)
+
+
+def clinging(index: int, link: Link, _: Path) -> None:
+    """Stay, whether asked to leave or told."""
+    told = Told(index)
+    up(index, link)
+    tell("worker", index, told.wait(link), "but stays")
+    link.poll(LIMIT_S)
 
 
 def stubborn(index: int, link: Link, _: Path) -> None:
@@ -109,20 +134,48 @@ def unlucky(index: int, link: Link, folder: Path) -> None:
         polite(index, link, folder)
 
 
-def main(work: str, folder: str, workers: str, max_per_min: str) -> None:
+def second_fails(index: int, link: Link, folder: Path) -> None:
+    """Be held, but fail if it is every second worker."""
+    if index % 2:
+        link.send(Report(failure="no luck"))
+    else:
+        held(index, link, folder)
+
+
+def main(work: str, folder: str, workers: str, max_per_min: str, drain_s: str, look_s: str) -> None:
     """Supervise; tell how it ended, and whether the signals are as they were before."""
     signal.alarm(LIMIT_S)
+    supervisor.STOP_MARGIN_S = min(supervisor.STOP_MARGIN_S, float(drain_s))
     before = [signal.getsignal(kind) for kind in HANDLERS]
-    chosen: Callable[[int, Link, Path], None] = globals()[work]
+    following = Path(folder) / "next"
+
+    def work_of(name: str) -> Work:
+        return functools.partial(_work, globals()[name], Path(folder))
+
+    def look() -> Work | None:
+        if not following.exists():
+            return None
+        name = following.read_text(encoding="utf-8")
+        following.unlink()
+        return work_of(name)
+
     try:
         supervise(
-            functools.partial(_work, chosen, Path(folder)),
+            work_of(work),
             workers=int(workers),
-            drain_s=LIMIT_S,
+            drain_s=float(drain_s),
             restarts=Restarts(max_per_min=int(max_per_min)),
             ready=lambda: tell("ready"),
             restarted=lambda: tell("restarted"),
             stopping=lambda: tell("stopping"),
+            changes=Changes(
+                look,
+                lambda: tell("switched"),
+                lambda reason: tell("refused:", reason),
+                float(look_s),
+            )
+            if float(look_s)
+            else None,
         )
     except ConfigError as error:
         tell("failed:", error)

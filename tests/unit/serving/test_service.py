@@ -1,100 +1,269 @@
-"""The service predicts in time, refuses while draining, and counts everything once."""
+"""A service knows its versions, refuses while draining, and counts everything once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from twofold.errors import DeadlineExceeded, Draining, InvalidInput, PredictionFailed, UnknownModel
-from twofold.serving.metrics import DURATION, PREDICT, REQUESTS, ROWS
-from twofold.serving.service import Health
+from twofold.errors import (
+    DeadlineExceeded,
+    Draining,
+    InvalidInput,
+    Overloaded,
+    PredictionFailed,
+    QuotaExceeded,
+    UnknownModel,
+)
+from twofold.model.record import Artifact, ModelVersion, Modes, Parity
+from twofold.model.signature import Field, Output, Signature
+from twofold.serving.cost import Cost, Curve
+from twofold.serving.metrics import (
+    DURATION,
+    IN_HAND,
+    LAG,
+    QUEUE,
+    REQUESTS,
+    WAITING,
+    Metrics,
+    Outcome,
+    layout_for,
+)
+from twofold.serving.service import Contract, Health, Served, Service, outcome_of
+from twofold.serving.turn import Turn
+from twofold.serving.waiting import CallerGone
+
+POISON = 666.0
 
 
-def test_one_row_gives_one_prediction_and_many_rows_a_list_in_their_order(bench: Any) -> None:
-    assert bench.one({"amount": 1.5}) == 3.0
-    assert bench.one([1.5]) == 3.0
-    assert bench.many([{"amount": 3.0}, [1.0], {"amount": 2}]) == [6.0, 2.0, 4.0]
-    assert bench.many([]) == []
+def record(name: str, version: str) -> ModelVersion:
+    file = Artifact(file="m", format="python-source", sha256="0", size_bytes=1)
+    return ModelVersion(
+        name=name,
+        version=version,
+        digest="d",
+        framework="python",
+        libraries={},
+        signature=Signature(fields=(Field(name="amount", type="float64"),)),
+        output=Output(kind="value", type="float64"),
+        runtimes=Modes(batch="original", real_time="original"),
+        artifacts={},
+        sample=file,
+        parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
+        created_at="2026-01-31T12:00:00+00:00",
+    )
 
 
-def test_first_version_given_answers_unless_another_is_named(bench: Any) -> None:
-    assert bench.service.find("doubler").version == "2"
-    assert bench.service.find("doubler", "1").version == "1"
+class Doubler:
+    """Predicts twice `amount`; fails on a poisonous one."""
+
+    quick = None
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+
+    def predict_checked(self, rows: Sequence[Any], *, one_by_one: int = 1) -> list[list[Any]]:
+        self.calls.append((len(rows), one_by_one))
+        if [POISON] in rows:
+            raise PredictionFailed("the model raised ValueError: secret of the model")
+        return [[row[0] * 2 for row in rows]]
+
+
+class Bench:
+    """A service of two versions of one model, and of another model."""
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self.lag_s = 0.0
+        versions = [("doubler", "2"), ("doubler", "1"), ("other", "1")]
+        layout = layout_for(versions, [200])
+        self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
+        self.models = [Doubler() for _ in versions]
+        self.served = [
+            Served(record(*version), self.metrics, model=model, one_by_one=3)
+            for version, model in zip(versions, self.models, strict=True)
+        ]
+        self.service = Service(
+            self.served, self.metrics, clock=loop.clock, lag_s=lambda _: self.lag_s
+        )
+
+    def total(self, family: str, *labels: str) -> list[float]:
+        return next(v for f, at, v in self.metrics.totals() if (f.name, *at) == (family, *labels))
+
+
+@pytest.fixture
+def bench(loop: Any) -> Bench:
+    return Bench(loop)
+
+
+def test_rows_are_predicted_by_the_door_in_their_order(bench: Bench) -> None:
+    assert bench.served[0].predict([[3.0], [1.0], [2.0]]) == [[6.0, 2.0, 4.0]]
+    # It is told how many rows are predicted sooner one by one.
+    assert bench.models[0].calls == [(3, 3)]
+
+
+def test_failure_of_the_model_is_the_caller_s_to_handle(bench: Bench) -> None:
+    with pytest.raises(PredictionFailed):
+        bench.served[0].predict([[1.0], [POISON]])
+
+
+def test_model_in_another_process_is_not_predicted_in_this_one(bench: Bench) -> None:
+    served = Served(record("doubler", "2"), bench.metrics)
+    with pytest.raises(RuntimeError, match="doubler@2 is in another process"):
+        served.predict([[1.0]])
+
+
+def test_row_is_checked_against_the_version_s_signature() -> None:
+    contract = Contract(record("doubler", "2"))
+    assert (contract.name, contract.version) == ("doubler", "2")
+    assert contract.check({"amount": 1}) == [1.0]
+    with pytest.raises(InvalidInput, match=r"row\.amount: expected float64, got"):
+        contract.check({"amount": "x"})
+
+
+def test_first_version_given_answers_unless_another_is_named(bench: Bench) -> None:
+    find = bench.service.find
+    assert find("doubler").version == "2"
+    assert find("doubler", "1").version == "1"
+    assert bench.service.default("doubler") is find("doubler")
+    assert find("other") is bench.served[2]
 
 
 @pytest.mark.parametrize(
     ("name", "version", "words"),
-    [("nope", None, "expected one of 'doubler'"), ("doubler", "9", "expected one of '2', '1'")],
+    [
+        ("nope", None, "model: expected one of 'doubler', 'other', got 'nope'"),
+        ("doubler", "9", "doubler.version: expected one of '2', '1', got '9'"),
+    ],
 )
 def test_unknown_model_or_version_is_refused_and_names_the_known(
-    bench: Any, name: str, version: str | None, words: str
+    bench: Bench, name: str, version: str | None, words: str
 ) -> None:
-    with pytest.raises(UnknownModel, match=words):
+    with pytest.raises(UnknownModel) as caught:
         bench.service.find(name, version)
+    assert str(caught.value).startswith(words)
 
 
-def test_request_past_its_deadline_is_refused_without_touching_the_model(bench: Any) -> None:
-    received_s = bench.clock.now_s
-    bench.clock.now_s += 0.3
-    with pytest.raises(
-        DeadlineExceeded, match=r"expected 250\.000 ms to be enough, got 50\.000 ms more"
-    ):
-        bench.one({"amount": 1.0}, received_s=received_s, deadline_s=received_s + 0.25)
-    assert bench.models[0].calls == 0
-    assert bench.total(REQUESTS, "doubler", "2", "late") == 1
+def test_service_is_ready_when_it_says_so_and_every_model_can_predict(bench: Bench) -> None:
+    assert not bench.service.is_ready
+    bench.service.ready()
+    assert bench.service.is_ready
+    # One whose process has just died can't.
+    lane: Any = SimpleNamespace(is_ready=False)
+    bench.service.versions["doubler"]["1"] = Served(
+        record("doubler", "1"), bench.metrics, apart=lane
+    )
+    assert not bench.service.is_ready
+    lane.is_ready = True
+    assert bench.service.is_ready
+    bench.service.drain()
+    assert not bench.service.is_ready
 
 
-def test_request_at_its_deadline_is_still_answered(bench: Any) -> None:
-    assert bench.one({"amount": 1.0}, deadline_s=bench.clock.now_s) == 2.0
+def test_model_that_is_here_is_ready_whatever_becomes_of_the_process_beside_it(
+    bench: Bench,
+) -> None:
+    lane: Any = SimpleNamespace(is_ready=False)
+    assert Served(record("doubler", "1"), bench.metrics, model=Doubler(), apart=lane).is_ready
+    assert not Served(record("doubler", "1"), bench.metrics).is_ready
 
 
 def test_draining_answers_what_had_begun_to_arrive_and_refuses_what_comes_later(
-    bench: Any,
+    bench: Bench, loop: Any
 ) -> None:
-    received_s = bench.clock.now_s
-    bench.clock.now_s += 1
-    bench.service.drain()
-    assert bench.service.health is Health.DRAINING
-    assert bench.one({"amount": 1.0}, received_s=received_s) == 2.0
-    with pytest.raises(Draining):
-        bench.one({"amount": 1.0})
-    with pytest.raises(Draining):
-        bench.many([[1.0]])
-    assert bench.total(REQUESTS, "doubler", "2", "refused") == 2
+    service = bench.service
+    received_s = loop.now_s
+    loop.now_s += 1.0
+    service.check_draining(loop.now_s)
+    service.drain()
+    assert service.health is Health.DRAINING
+    service.check_draining(received_s)
+    with pytest.raises(Draining, match="Send the request again"):
+        service.check_draining(loop.now_s)
 
 
-def test_draining_twice_keeps_the_first_instant(bench: Any) -> None:
+def test_draining_twice_keeps_the_first_instant(bench: Bench, loop: Any) -> None:
     bench.service.drain()
-    bench.clock.now_s += 1
-    received_s = bench.clock.now_s
-    bench.clock.now_s += 1
+    received_s = loop.now_s + 1.0
+    loop.now_s += 2.0
     bench.service.drain()
     with pytest.raises(Draining):
-        bench.one({"amount": 1.0}, received_s=received_s)
+        bench.service.check_draining(received_s)
 
 
-def test_every_ending_is_counted_once_under_its_outcome(bench: Any) -> None:
-    bench.one({"amount": 1.0})
-    bench.many([[1.0], [2.0], [3.0]])
-    with pytest.raises(InvalidInput):
-        bench.one({"amount": "x"})
-    with pytest.raises(InvalidInput):
-        bench.many([[1.0], [None]])
-    with pytest.raises(PredictionFailed):
-        bench.one({"amount": 666.0})
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (InvalidInput("no"), Outcome.INVALID),
+        (UnknownModel("no"), Outcome.INVALID),
+        (Overloaded("no", retry_after_s=1), Outcome.REFUSED),
+        (QuotaExceeded("no"), Outcome.REFUSED),
+        (Draining("no"), Outcome.REFUSED),
+        (DeadlineExceeded("no"), Outcome.LATE),
+        (PredictionFailed("no"), Outcome.FAILED),
+        (ZeroDivisionError(), Outcome.FAILED),
+        (CallerGone(), Outcome.GONE),
+    ],
+)
+def test_every_error_is_one_outcome(error: Exception, outcome: Outcome) -> None:
+    assert outcome_of(error) is outcome
+
+
+def test_every_ending_is_counted_once_under_its_outcome_with_its_time(
+    bench: Bench, loop: Any
+) -> None:
+    received_s = loop.now_s
+    loop.now_s += 0.5
+    for outcome in (Outcome.INVALID, Outcome.REFUSED, Outcome.REFUSED):
+        bench.service.count(bench.served[0], outcome, received_s)
+    bench.service.count(bench.served[0], Outcome.LATE, received_s, 0.25)
     counted = {
-        outcome: bench.total(REQUESTS, "doubler", "2", outcome)
-        for outcome in ("ok", "invalid", "refused", "late", "failed")
+        str(outcome): [
+            bench.total(REQUESTS, "doubler", "2", outcome)[0],
+            *(sum(bench.total(DURATION, "doubler", "2", outcome)[:-1]),),
+            bench.total(DURATION, "doubler", "2", outcome)[-1],
+            bench.total(QUEUE, "doubler", "2", outcome)[-1],
+        ]
+        for outcome in Outcome
     }
-    assert counted == {"ok": 2, "invalid": 2, "refused": 0, "late": 0, "failed": 1}
-    assert bench.total(ROWS, "doubler", "2") == 4
-    assert bench.total(ROWS, "doubler", "1") == 0
+    assert counted == {
+        "ok": [0, 0, 0, 0],
+        "invalid": [1, 1, 0.5, 0],
+        "refused": [2, 2, 1.0, 0],
+        "late": [1, 1, 0.5, 0.25],
+        "failed": [0, 0, 0, 0],
+        "gone": [0, 0, 0, 0],
+    }
+    assert bench.total(REQUESTS, "doubler", "1", "refused") == [0]
 
 
-def test_durations_are_counted_from_the_first_byte_and_inside_the_model(bench: Any) -> None:
-    bench.models[0].takes_s = 0.25
-    bench.one({"amount": 1.0}, received_s=bench.clock.now_s - 0.5)
-    sums = {f.name: v[-1] for f, at, v in bench.metrics.totals() if at == ("doubler", "2")}
-    assert sums[DURATION] == pytest.approx(0.75)
-    assert sums[PREDICT] == pytest.approx(0.25)
+def test_what_waits_and_what_is_in_hand_is_shown_as_it_is_now(
+    bench: Bench, loop: Any, ask: Any
+) -> None:
+    lane = Turn(
+        lambda groups: groups,
+        loop.call_soon,
+        cost=Cost(Curve(0.0, 0.001), now_s=0.0),
+        max_rows=9,
+        max_tasks=9,
+        clock=loop.clock,
+        lag_s=lambda _: 0.0,
+    )
+    for _ in range(3):
+        lane.submit(ask().task)
+    bench.served[0].turn = lane
+    apart: Any = SimpleNamespace(waiting=[1, 2], in_hand=5)
+    bench.served[0].apart = apart
+    bench.lag_s = 0.125
+    bench.service.sample()
+    assert bench.total(WAITING, "doubler", "2") == [3 + 2]
+    assert bench.total(IN_HAND, "doubler", "2") == [5]
+    assert bench.total(WAITING, "doubler", "1") == [0]
+    assert bench.total(LAG) == [0.125]
+    loop.turn()
+    apart.in_hand = 0
+    bench.service.sample()
+    assert bench.total(WAITING, "doubler", "2") == [2]
+    assert bench.total(IN_HAND, "doubler", "2") == [0]

@@ -10,8 +10,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from twofold.serving.shared import SharedArray
+from twofold.serving.shared import PAGE_BYTES, SharedArray, SharedBytes
+
+SIZES = st.integers(0, 5 * PAGE_BYTES) | st.sampled_from(
+    [0, 1, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 1, 2 * PAGE_BYTES]
+)
 
 
 def fill(shared: SharedArray, link: Connection) -> None:
@@ -70,3 +76,71 @@ def test_array_stays_as_long_as_it_was_made() -> None:
         shared.view[4:] = b"too long"
     with pytest.raises(IndexError):
         shared.view[8] = 1
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_closed_memory_is_given_back() -> None:
+    files = open_files()
+    array, message = SharedArray.of_size(8), SharedBytes.new()
+    array.close()
+    message.put(bytes(3 * PAGE_BYTES))
+    message.close()
+    assert open_files() == files
+
+
+def twice(message: SharedBytes) -> tuple[SharedBytes, SharedBytes]:
+    """The two sides of one memory, each with a map of its own, as two processes have them."""
+    return message, SharedBytes(os.dup(message._descriptor))
+
+
+@given(st.lists(st.tuples(SIZES, st.booleans()), max_size=8))
+def test_messages_of_any_sizes_come_over_whichever_side_writes(
+    messages: list[tuple[int, bool]],
+) -> None:
+    sides = twice(SharedBytes.new())
+    for number, (size, is_first) in enumerate(messages):
+        writer, reader = sides if is_first else sides[::-1]
+        message = (b"%d," % number * size)[:size]
+        told = writer.put(message)
+        assert told == size
+        assert reader.get(told) == message
+        assert writer.get(told) == message
+    for side in sides:
+        side.close()
+
+
+def test_memory_of_messages_grows_with_the_longest_and_no_further() -> None:
+    message = SharedBytes.new()
+    for size, expected in [(10, 1), (PAGE_BYTES, 1), (PAGE_BYTES + 1, 2), (5, 2)]:
+        message.put(bytes(size))
+        assert os.fstat(message._descriptor).st_size == expected * PAGE_BYTES
+    message.close()
+
+
+def answer(message: SharedBytes, link: Connection) -> None:
+    """Send every message back in the same memory, doubled, until the parent is gone."""
+    try:
+        while True:
+            link.send(message.put(2 * message.get(link.recv())))
+    except EOFError:
+        message.close()
+
+
+def test_messages_come_over_between_processes() -> None:
+    message = SharedBytes.new()
+    context = multiprocessing.get_context("spawn")
+    link, theirs = context.Pipe()
+    child = context.Process(target=answer, args=(message, theirs), daemon=True)
+    child.start()
+    theirs.close()
+    for size in (1, PAGE_BYTES, 10, 10 * PAGE_BYTES, 0):
+        link.send(message.put(b"x" * size))
+        assert link.poll(30)
+        assert message.get(link.recv()) == b"x" * 2 * size
+    link.close()
+    child.join(30)
+    assert child.exitcode == 0
+    message.close()

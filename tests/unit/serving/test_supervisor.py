@@ -1,9 +1,10 @@
-"""Real worker processes: replaced when they die, drained at the end, killed if need be."""
+"""Real worker processes: replaced when they die, and by others that serve something new."""
 
 from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -21,10 +22,21 @@ Start = Callable[..., "Supervised"]
 class Supervised:
     """The program under test, and the lines it and its workers wrote."""
 
-    def __init__(self, folder: Path, work: str, *, workers: int = 1, max_per_min: int = 60) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        work: str,
+        *,
+        workers: int = 1,
+        max_per_min: int = 60,
+        drain_s: float = 20.0,
+        look_s: float = 0.0,
+    ) -> None:
+        self.folder = folder
+        words = [work, folder, workers, max_per_min, drain_s, look_s]
         # A session of its own: signals to its group reach no one else.
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), work, str(folder), str(workers), str(max_per_min)],
+            [sys.executable, str(PROGRAM), *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -56,6 +68,13 @@ class Supervised:
         found = self.until(*[UP] * count, *patterns)
         return [(match[1], int(match[2])) for match in found if match.re.pattern == UP]
 
+    def change(self, work: str) -> None:
+        """Have the next generation of workers do something else."""
+        # Moved, so that nobody sees half of it.
+        begun = self.folder / "next-begun"
+        begun.write_text(work, encoding="utf-8")
+        begun.rename(self.folder / "next")
+
     def ends(self, *signals: signal.Signals) -> list[str]:
         """Send signals to the supervisor alone; give what is written from now on."""
         begin = len(self.lines)
@@ -70,8 +89,8 @@ class Supervised:
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Supervised] = []
 
-    def begin(work: str, **options: int) -> Supervised:
-        started.append(Supervised(tmp_path, work, **options))
+    def begin(work: str, **options: float) -> Supervised:
+        started.append(Supervised(tmp_path, work, **options))  # type: ignore[arg-type] - whole ones
         return started[-1]
 
     yield begin
@@ -186,3 +205,158 @@ def test_workers_see_that_their_supervisor_is_gone(start: Start) -> None:
     program.up(2, "ready")
     program.process.kill()
     program.until("worker 0 alone", "worker 1 alone")
+
+
+def test_next_generation_takes_over_when_all_of_it_is_ready(start: Start) -> None:
+    program = start("polite", workers=2, look_s=0.05)
+    program.up(2, "ready")
+    program.change("late")
+    program.up(2, "switched", "worker 0 asked to leave", "worker 1 asked to leave")
+    # Nobody is asked to leave before the last of the new ones, who is late, is ready.
+    left = min(program.lines.index(f"worker {index} asked to leave") for index in (0, 1))
+    assert program.lines.index("worker 3 late") < left
+    assert sorted(program.ends(signal.SIGTERM)) == [
+        "signals restored",
+        "stopping",
+        "worker 2 done",
+        "worker 2 told",
+        "worker 3 done",
+        "worker 3 told",
+    ]
+    assert program.lines.count("ready") == 1
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        ("unable", "churn@3: expected 3 files, got 2. Pack it again."),
+        (
+            "silent",
+            (
+                "worker: expected to get ready, got an end with exit code 3. "
+                "See what it wrote to stderr."
+            ),
+        ),
+    ],
+)
+def test_generation_that_fails_is_refused_and_the_old_one_serves_on(
+    start: Start, work: str, reason: str
+) -> None:
+    program = start("polite", workers=2, look_s=0.05)
+    program.up(2, "ready")
+    program.change(work)
+    program.until(re.escape(f"refused: {reason}"))
+    # It is over with: the next one may come, under the same numbers.
+    program.change("polite")
+    came = program.up(2, "switched", "worker 0 asked to leave", "worker 1 asked to leave")
+    assert sorted(index for index, _ in came) == ["2", "3"]
+    program.change("polite")
+    came = program.up(2, "switched", "worker 2 asked to leave", "worker 3 asked to leave")
+    assert sorted(index for index, _ in came) == ["0", "1"]
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"
+
+
+def test_one_worker_that_fails_is_enough_to_refuse_its_generation(start: Start) -> None:
+    program = start("polite", workers=2, look_s=0.05)
+    program.up(2, "ready")
+    program.change("second_fails")
+    program.until("refused: no luck")
+    lines = program.ends(signal.SIGTERM)
+    assert sorted(lines) == [
+        "signals restored",
+        "stopping",
+        "worker 0 done",
+        "worker 0 told",
+        "worker 1 done",
+        "worker 1 told",
+    ]
+
+
+def test_worker_of_the_old_generation_that_dies_meanwhile_is_replaced(start: Start) -> None:
+    program = start("polite", workers=2, look_s=0.05)
+    old = dict(program.up(2, "ready"))
+    program.change("held")
+    program.until("worker 2 held", "worker 3 held")
+    os.kill(int(old["0"]), signal.SIGKILL)
+    lost = "worker 0: an end by SIGKILL; starting another"
+    [(replaced, replacement)] = program.up(1, lost, "restarted")
+    assert replaced == "0"
+    (program.folder / "go").touch()
+    program.up(2, "switched", "worker 0 asked to leave", "worker 1 asked to leave")
+    assert replacement != old["0"]
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"
+
+
+def test_worker_of_the_new_generation_that_dies_once_it_serves_is_replaced(start: Start) -> None:
+    program = start("stubborn", look_s=0.05)
+    program.up(1, "ready")
+    program.change("polite")
+    [(index, process)] = program.up(1, "switched")
+    assert index == "1"
+    os.kill(process, signal.SIGKILL)
+    [(index, _)] = program.up(1, "worker 0: an end by SIGKILL; starting another", "restarted")
+    assert index == "1", "the number of its generation"
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
+def test_worker_that_overstays_when_it_was_asked_to_leave_is_killed(start: Start) -> None:
+    # Nobody looks for another change in this time: it is not what the supervisor wakes up for.
+    program = start("clinging", drain_s=0.2, look_s=15.0)
+    program.change("polite")
+    [(_, process)] = program.up(1, "ready")
+    ended = os.pidfd_open(process)
+    program.until("switched", "worker 0 asked to leave but stays")
+    assert select.select([ended], [], [], 5.0)[0] == [ended]
+    os.close(ended)
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"
+
+
+def test_no_change_begins_before_the_last_worker_has_left(start: Start) -> None:
+    program = start("clinging", drain_s=0.4, look_s=0.05)
+    [(_, process)] = program.up(1, "ready")
+    program.change("polite")
+    program.up(1, "switched", "worker 0 asked to leave but stays")
+    program.change("polite")
+    [(index, _)] = program.up(1, "switched")
+    assert index == "0"
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"
+
+
+def test_signal_in_the_middle_of_a_change_stops_everybody(start: Start) -> None:
+    program = start("polite", workers=2, look_s=0.05)
+    program.up(2, "ready")
+    program.change("held")
+    program.until("worker 2 held", "worker 3 held")
+    # The end of the output, which is waited for, is the end of the new workers, too.
+    assert sorted(program.ends(signal.SIGTERM)) == [
+        "signals restored",
+        "stopping",
+        "worker 0 done",
+        "worker 0 told",
+        "worker 1 done",
+        "worker 1 told",
+    ]
+
+
+def test_signal_while_the_old_generation_leaves_stops_everybody(start: Start) -> None:
+    program = start("clinging", look_s=0.05)
+    program.up(1, "ready")
+    program.change("polite")
+    program.up(1, "switched", "worker 0 asked to leave but stays")
+    program.process.send_signal(signal.SIGTERM)
+    program.until("stopping", "worker 0 told", "worker 1 told", "worker 1 done")
+    # The second one is for whoever stays.
+    assert program.ends(signal.SIGTERM) == ["signals restored"]
+
+
+def test_no_generation_begins_before_the_first_one_serves(start: Start) -> None:
+    program = start("held", look_s=0.05)
+    program.change("polite")
+    program.until("worker 0 held")
+    (program.folder / "go").touch()
+    program.until("ready", "switched")
+    assert program.lines.index("ready") < program.lines.index("switched")
+    assert program.ends(signal.SIGTERM)[-1] == "signals restored"

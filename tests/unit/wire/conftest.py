@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ import pytest
 
 from twofold.errors import PredictionFailed
 from twofold.model.record import Artifact, ModelVersion, Modes, Parity
-from twofold.model.rows import check_row
 from twofold.model.signature import Field, Output, Signature, Value
-from twofold.serving.metrics import Metrics, layout_for
+from twofold.serving.metrics import REQUESTS, RESPONSES, Metrics, layout_for
 from twofold.serving.service import Served, Service
 from twofold.serving.settings import ServeSettings
+from twofold.serving.waiting import Task
+from twofold.wire.access import Access
 from twofold.wire.http import DEFAULT, Request, Response
 from twofold.wire.routes import Routes
 from twofold.wire.statuses import REASONS
@@ -26,55 +28,73 @@ SIGNATURE = Signature(
     ),
     ignored=("note",),
 )
+VALUE = Output(kind="value", type="float64")
 POISON = 666.0
+MAX_TURNS = 9
+"""Turns of the loop in which an answer that comes later has come."""
 
 
 class Doubler:
     """Predicts twice `amount`; raises what a broken library would on a poisonous one."""
 
-    def __init__(
-        self, name: str, version: str, signature: Signature, output: Output, *, outputs: int
-    ) -> None:
-        self.name, self.version = name, version
-        self.signature, self.output = signature, output
-        self._outputs = outputs
-        file = Artifact(file="model.py", format="python-source", sha256="0", size_bytes=1)
-        self.record = ModelVersion(
-            name=name,
-            version=version,
-            digest="d1g3st",
-            framework="python",
-            libraries={},
-            signature=signature,
-            output=output,
-            runtimes=Modes(batch="original", real_time="original"),
-            artifacts={"original": file},
-            sample=file,
-            parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
-            created_at="2026-01-31T12:00:00+00:00",
-        )
+    quick = None
 
-    def predict_values(self, values: Sequence[Value]) -> Any:
+    def __init__(self, outputs: int) -> None:
+        self._outputs = outputs
+
+    def predict_checked(
+        self, rows: Sequence[Sequence[Value]], *, one_by_one: int = 1
+    ) -> list[list[Any]]:
+        if not rows:
+            return []  # as `Predictor.predict_checked` does
+        return [[self._doubled(row) for row in rows]] * self._outputs
+
+    def _doubled(self, values: Sequence[Value]) -> Any:
         if values[0] == POISON:
             raise PredictionFailed("the model raised ValueError: secret of the model")
         if values[0] == -POISON:
             raise RuntimeError("secret of the server")
-        doubled = values[0] * 2  # type: ignore[operator]
-        return doubled if self._outputs == 1 else dict.fromkeys(self.output.names, doubled)
+        return values[0] * 2  # type: ignore[operator]
 
-    def predict_rows(self, rows: Sequence[Any], *, where: str = "rows") -> list[Any]:
-        return [
-            self.predict_values(check_row(self.signature, row, where=f"{where}[{index}]"))
-            for index, row in enumerate(rows)
-        ]
+
+def record_of(name: str, version: str, signature: Signature, output: Output) -> ModelVersion:
+    file = Artifact(file="model.py", format="python-source", sha256="0", size_bytes=1)
+    return ModelVersion(
+        name=name,
+        version=version,
+        digest="d1g3st",
+        framework="python",
+        libraries={},
+        signature=signature,
+        output=output,
+        runtimes=Modes(batch="original", real_time="original"),
+        artifacts={"original": file},
+        sample=file,
+        parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
+        created_at="2026-01-31T12:00:00+00:00",
+    )
+
+
+class Waiter:
+    """A caller for whom an answer that comes later is kept."""
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.answers: list[Response] = []
+
+    def waits_for(self, task: Task) -> None:
+        self.task = task
+
+    def reply(self, response: Response) -> None:
+        self.answers.append(response)
 
 
 class Bench:
-    """Routes to `churn` versions 3 (the default) and 2, and to `risk` with two outputs."""
+    """Routes to `churn` versions 3 (the default) and 2, `risk` with two outputs, and `image`."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        value = Output(kind="value", type="float64")
+        self.lag_s = 0.0
         classes = Output(kind="probability", type="float64", names=("low", "high"))
         tensor = Signature(
             fields=(
@@ -82,19 +102,26 @@ class Bench:
                 Field(name="at", type="timestamp", zoned=True),
             )
         )
-        models = [
-            Doubler("churn", "3", SIGNATURE, value, outputs=1),
-            Doubler("churn", "2", SIGNATURE, value, outputs=1),
-            Doubler("risk", "1", SIGNATURE, classes, outputs=2),
-            Doubler("image", "1", tensor, value, outputs=1),
+        records = [
+            record_of("churn", "3", SIGNATURE, VALUE),
+            record_of("churn", "2", SIGNATURE, VALUE),
+            record_of("risk", "1", SIGNATURE, classes),
+            record_of("image", "1", tensor, VALUE),
         ]
-        layout = layout_for([(m.name, m.version) for m in models], sorted(REASONS))
+        known = [*((record.name, record.version) for record in records), ("other", "1")]
+        layout = layout_for(known, sorted(REASONS))
         self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
-        served = [Served(model, self.metrics) for model in models]
-        self.service = Service(served, self.metrics, clock=lambda: self.now_s)
+        served = [
+            Served(record, self.metrics, model=Doubler(len(record.output.names)))
+            for record in records
+        ]
+        self.service = Service(
+            served, self.metrics, clock=lambda: self.now_s, lag_s=lambda _: self.lag_s
+        )
         self.service.ready()
         self.settings = ServeSettings(max_rows=3, deadline_s=1.0)
-        self.routes = Routes(self.service, self.settings, version="9.9")
+        self.routes = Routes(self.service, self.settings, access=Access(), version="9.9")
+        self.loop = asyncio.new_event_loop()
 
     def ask(
         self,
@@ -105,16 +132,56 @@ class Bench:
         *,
         received_s: float | None = None,
     ) -> Response:
-        return self.routes.answer(
-            Request(
-                method.encode(),
-                target.encode(),
-                {b"host": b"x", **(headers or {})},
-                body if isinstance(body, bytes) else msgspec.json.encode(body),
-                DEFAULT,
-                self.now_s if received_s is None else received_s,
-            )
+        request = Request(
+            method.encode(),
+            target.encode(),
+            {b"host": b"x", **(headers or {})},
+            body if isinstance(body, bytes) else msgspec.json.encode(body),
+            DEFAULT,
+            self.now_s if received_s is None else received_s,
         )
+        return self.loop.run_until_complete(self._answer(request))
+
+    async def _answer(self, request: Request) -> Response:
+        waiter = Waiter()
+        answered = self.routes.answer(request, waiter)
+        if answered is not None:
+            assert waiter.answers == []
+            return answered
+        for _ in range(MAX_TURNS):
+            if waiter.answers:
+                break
+            await asyncio.sleep(0)
+        [answered] = waiter.answers
+        return answered
+
+    def other(
+        self,
+        signature: Signature,
+        output: Output = VALUE,
+        *,
+        example: Mapping[str, Any] | None = None,
+        **facts: Any,
+    ) -> Served:
+        """A version of another model, with facts of its own."""
+        record = msgspec.structs.replace(record_of("other", "1", signature, output), **facts)
+        return Served(record, self.metrics, example=example)
+
+    def outcomes(self, name: str = "churn", version: str = "3") -> dict[str, float]:
+        """How many requests of a version ended how."""
+        return {
+            labels[2]: values[0]
+            for family, labels, values in self.metrics.totals()
+            if family.name == REQUESTS and labels[:2] == (name, version) and values[0]
+        }
+
+    def responses(self) -> dict[str, float]:
+        """How many responses had which status."""
+        return {
+            labels[0]: values[0]
+            for family, labels, values in self.metrics.totals()
+            if family.name == RESPONSES and values[0]
+        }
 
     def post(self, body: Any, **more: Any) -> tuple[int, Any]:
         response = self.ask("POST", "/v1/models/churn/predict", body, **more)
@@ -126,5 +193,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.loop.close()

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from twofold.serving.priority import Priority
 from twofold.serving.settings import ServeSettings
-from twofold.wire.connection import EVENTS_PER_TURN, LINGER_S, Connection, Connections
-from twofold.wire.http import Request, Response
+from twofold.serving.waiting import Task
+from twofold.wire.connection import (
+    EVENTS_PER_TURN,
+    HELD_BYTES,
+    LINGER_S,
+    Caller,
+    Connection,
+    Connections,
+)
+from twofold.wire.http import GATED_BYTES, Request, Response
 from twofold.wire.refusal import refusal
+from twofold.wire.statuses import WireError
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+LATER = b"GET /later/%d HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 
 
 class Wire(asyncio.Transport):
@@ -24,6 +38,8 @@ class Wire(asyncio.Transport):
         self.written: list[bytes] = []
         self.reading = True
         self.half_closed = self.closed = self.aborted = False
+        self.is_tls = False
+        self.untaken_bytes = 0
 
     def write(self, data: Any) -> None:
         assert not self.closed, "nothing is written after the close"
@@ -35,10 +51,14 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def get_write_buffer_size(self) -> int:
+        return self.untaken_bytes
+
     def can_write_eof(self) -> bool:
-        return True
+        return not self.is_tls
 
     def write_eof(self) -> None:
+        assert not self.is_tls
         self.half_closed = True
 
     def close(self) -> None:
@@ -51,15 +71,50 @@ class Wire(asyncio.Transport):
     def text(self) -> str:
         return b"".join(self.written).decode()
 
+    @property
+    def answers(self) -> list[str]:
+        """The paths that were answered, in order."""
+        return re.findall(r"\r\n\r\n(/[a-z]*/?[0-9]*)(?=HTTP|$)", self.text)
+
 
 class Echo:
-    """Answers with the path."""
+    """Answers with the path: at once, later (/later), or by `reply` while it is asked (/early)."""
 
-    def answer(self, request: Request) -> Response:
-        return Response(200, request.target)
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.counted: list[int] = []
+        self.gated: list[tuple[bytes, bytes, bytes, float]] = []
+        self.unwanted: Exception | None = None
+        self.unread: list[Request] = []
 
-    def refuse(self, error: Exception) -> Response:
+    def answer(self, request: Request, caller: Caller) -> Response | None:
+        path = request.target.decode()
+        response = Response(200, request.target)
+        if not path.startswith(("/later", "/early")):
+            return response
+        task = Task(None, 1, 1e9, Priority.NORMAL, caller.reply, 0.0, 0.0)
+        caller.waits_for(task)
+        if path.startswith("/early"):
+            task.end(response)
+        else:
+            self.tasks[path] = task
+        return None
+
+    def end(self, path: str) -> None:
+        self.tasks[path].end(Response(200, path.encode()))
+
+    def refuse(self, error: Exception, request: Request) -> Response:
+        self.unread.append(request)
         return refusal(error)
+
+    def count(self, status: int) -> None:
+        self.counted.append(status)
+
+    def gate(
+        self, method: bytes, target: bytes, headers: dict[bytes, bytes], received_s: float
+    ) -> Exception | None:
+        self.gated.append((method, target, headers[b"content-length"], received_s))
+        return self.unwanted
 
 
 @dataclasses.dataclass
@@ -71,8 +126,14 @@ class Bench:
         self.settings = ServeSettings(
             max_connections=2, idle_timeout_s=5, header_timeout_s=2, body_timeout_s=3
         )
+        self.echo = Echo()
+        self.touched: list[float] = []
         self.connections = Connections(
-            Echo(), self.settings, clock=lambda: self.now_s, changed=self.change
+            self.echo,
+            self.settings,
+            clock=lambda: self.now_s,
+            touch=self.touched.append,
+            changed=self.change,
         )
 
     def change(self, count: int) -> None:
@@ -88,9 +149,23 @@ class Bench:
         self.connections.check()
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+@pytest.fixture(params=["plain requests natively", "all by the parser"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    bench = Bench()
+    if request.param == "all by the parser":
+        bench.connections.scan = lambda _data, _now_s: None
+    return bench
+
+
+def turns(count: int, do: Callable[[], Any]) -> None:
+    """Do something in an event loop, and give it some turns."""
+
+    async def run() -> None:
+        do()
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
 
 
 def test_each_response_is_one_write_and_the_connection_stays_open(bench: Bench) -> None:
@@ -253,7 +328,7 @@ def test_end_of_the_stream_inside_a_request_is_answered(bench: Bench) -> None:
 def test_draining_answers_what_is_in_flight_and_closes_what_is_idle(bench: Bench) -> None:
     (busy, busy_wire), (_, idle_wire) = bench.connect(), bench.connect()
     busy.data_received((GET % 1)[:10])
-    bench.connections.draining = True
+    bench.connections.leaving = bench.connections.draining = True
     bench.after(0.1)
     assert idle_wire.closed
     assert not busy_wire.closed
@@ -271,3 +346,328 @@ def test_lost_connection_is_forgotten_with_all_it_waited_for(bench: Bench) -> No
     connection.resume_writing()
     bench.after(1_000)
     assert (wire.written, bench.open) == ([], 0)
+
+
+def test_every_response_is_counted_and_every_arrival_told(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    connection.data_received(GET % 1 + LATER % 2)
+    assert bench.echo.counted == [200]
+    bench.now_s += 1.0
+    bench.echo.end("/later/2")
+    connection.data_received(b"garbage\r\n\r\n")
+    assert bench.echo.counted == [200, 200, 400]
+    assert bench.touched == [100.0, 101.0]
+
+
+# ---- answered later -----------------------------------------------------------------------
+
+
+def test_answer_that_comes_later_is_written_when_it_is_there(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1)
+    assert wire.written == []
+    bench.echo.end("/later/1")
+    assert (len(wire.written), wire.answers, wire.closed) == (1, ["/later/1"], False)
+    connection.data_received(GET % 2)
+    assert wire.answers == ["/later/1", "/2"]
+
+
+def test_pipelined_requests_are_answered_in_their_order_though_some_come_later(
+    bench: Bench,
+) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(GET % 1 + LATER % 2 + GET % 3 + LATER % 4 + GET % 5)
+    assert wire.answers == ["/1"]
+    assert "/later/4" not in bench.echo.tasks, "one request of a connection waits at a time"
+    bench.echo.end("/later/2")
+    assert wire.answers == ["/1", "/later/2", "/3"]
+    connection.data_received(GET % 6)
+    assert wire.answers == ["/1", "/later/2", "/3"]
+    bench.echo.end("/later/4")
+    assert wire.answers == ["/1", "/later/2", "/3", "/later/4", "/5", "/6"]
+    assert wire.reading
+
+
+def test_answer_that_comes_while_it_is_asked_for_keeps_its_place(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    early = b"GET /early/%d HTTP/1.1\r\nHost: a\r\n\r\n"
+    connection.data_received(early % 0)
+    connection.data_received(GET % 1 + early % 2 + GET % 3 + LATER % 4 + early % 5)
+    assert wire.answers == ["/early/0", "/1", "/early/2", "/3"]
+    bench.echo.end("/later/4")
+    assert wire.answers[4:] == ["/later/4", "/early/5"]
+
+
+def test_any_number_of_answers_may_come_while_they_are_asked_for(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    early = b"GET /early/%d HTTP/1.1\r\nHost: a\r\n\r\n"
+    count = 2_000
+    stream = b"".join(early % number for number in range(count))
+    turns(count // EVENTS_PER_TURN + 1, lambda: connection.data_received(stream))
+    assert wire.answers == [f"/early/{number}" for number in range(count)]
+
+
+def test_client_that_hangs_up_marks_what_it_waited_for_and_gets_nothing(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1 + LATER % 2)
+    task = bench.echo.tasks["/later/1"]
+    assert not task.gone
+    connection.connection_lost(ConnectionResetError())
+    assert task.gone
+    bench.echo.end("/later/1")
+    connection.reply(Response(200, b"of somebody who doesn't know"))
+    assert wire.written == []
+    assert list(bench.echo.tasks) == ["/later/1"], "nor is anything asked for that was behind it"
+    assert bench.echo.counted == []
+
+
+def test_task_that_was_answered_is_not_marked_when_its_client_goes(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    connection.data_received(LATER % 1)
+    bench.echo.end("/later/1")
+    connection.connection_lost(None)
+    assert not bench.echo.tasks["/later/1"].gone
+
+
+def test_answer_that_comes_once_more_is_not_taken_for_that_of_the_next_request(
+    bench: Bench,
+) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1)
+    bench.echo.end("/later/1")
+    connection.reply(Response(200, b"/1"))
+    connection.data_received(GET % 2)
+    assert wire.answers == ["/later/1", "/2"]
+
+
+def test_requests_behind_one_that_waits_are_read_up_to_a_number(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 0)
+    for number in range(1, EVENTS_PER_TURN + 1):
+        connection.data_received(GET % number)
+    assert wire.reading
+    connection.data_received(GET % (EVENTS_PER_TURN + 1))
+    assert not wire.reading
+    turns(2, lambda: bench.echo.end("/later/0"))
+    assert wire.answers == ["/later/0", *(f"/{n}" for n in range(1, EVENTS_PER_TURN + 2))]
+    assert wire.reading
+
+
+def test_requests_behind_one_that_waits_are_read_up_to_a_size(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 0)
+    half = HELD_BYTES // 2
+    connection.data_received(POST % (1, half) + bytes(half))
+    connection.data_received(POST % (2, half) + bytes(half))
+    assert wire.reading
+    connection.data_received(POST % (3, 1) + b"x")
+    assert not wire.reading
+    bench.echo.end("/later/0")
+    assert wire.answers == ["/later/0", "/1", "/2", "/3"]
+    assert wire.reading
+
+
+def test_client_that_takes_no_answers_is_not_asked_for_further_ones(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1 + LATER % 2 + GET % 3)
+    connection.pause_writing()
+    bench.echo.end("/later/1")
+    assert (wire.answers, list(bench.echo.tasks)) == (["/later/1"], ["/later/1"])
+    connection.resume_writing()
+    bench.echo.end("/later/2")
+    assert wire.answers == ["/later/1", "/later/2", "/3"]
+    assert wire.reading
+
+
+def test_waiting_for_an_answer_is_not_being_idle_and_idling_begins_with_it(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1)
+    bench.after(60.0)
+    bench.echo.end("/later/1")
+    bench.after(4.9)
+    assert (wire.answers, wire.closed, wire.aborted) == (["/later/1"], False, False)
+    bench.after(0.2)
+    assert wire.closed
+
+
+def test_next_request_has_its_whole_time_from_the_answer_before_it(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1 + (GET % 2)[:9])
+    bench.after(60.0)
+    bench.echo.end("/later/1")
+    bench.after(1.9)
+    assert "408" not in wire.text
+    bench.after(0.2)
+    assert "408 Request Timeout" in wire.text
+
+
+def test_head_gets_no_body_later_either(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(b"HEAD /later/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    bench.echo.end("/later/1")
+    assert wire.text.endswith("\r\n\r\n")
+    assert "Content-Length: 8\r\n" in wire.text
+
+
+def test_close_is_answered_later_then_closed(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(
+        b"GET /later/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET % 2
+    )
+    assert not wire.closed
+    bench.echo.end("/later/1")
+    assert (wire.answers, wire.closed) == (["/later/1"], True)
+    assert "Connection: close\r\n" in wire.text
+
+
+@pytest.mark.parametrize("behind", [b"", GET % 2, (GET % 2)[:9]])
+def test_client_that_sends_its_end_while_its_answer_is_to_come_has_gone(
+    bench: Bench, behind: bytes
+) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1 + behind)
+    assert connection.eof_received() is False
+    connection.connection_lost(None)
+    assert bench.echo.tasks["/later/1"].gone
+    assert wire.written == []
+
+
+def test_end_of_a_tls_connection_is_the_end_of_both_its_halves(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    wire.is_tls = True
+    connection.data_received(LATER % 1)
+    assert connection.eof_received() is False
+    connection.connection_lost(None)
+    assert bench.echo.tasks["/later/1"].gone
+    assert wire.written == []
+
+
+def test_refused_client_is_given_time_over_tls_too(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    wire.is_tls = True
+    connection.data_received(b"garbage\r\n\r\n")
+    assert "400 Bad Request" in wire.text
+    assert (wire.half_closed, wire.closed) == (False, False)
+    bench.after(LINGER_S + 0.1)
+    assert wire.aborted
+
+
+# ---- leaving ------------------------------------------------------------------------------
+
+
+def test_leaving_server_answers_what_comes_and_says_that_the_connection_ends(
+    bench: Bench,
+) -> None:
+    (asks, asks_wire), (_, idle_wire) = bench.connect(), bench.connect()
+    bench.connections.leaving = True
+    bench.after(1.0)
+    assert not idle_wire.closed, "its next request may be on its way"
+    asks.data_received(GET % 1 + GET % 2)
+    assert asks_wire.answers == ["/1", "/2"]
+    assert asks_wire.text.count("Connection: close") == 1
+    assert asks_wire.closed
+
+
+def test_leaving_server_answers_later_all_that_was_pipelined(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1 + GET % 2 + LATER % 3)
+    bench.connections.leaving = True
+    bench.echo.end("/later/1")
+    assert (wire.answers, wire.closed) == (["/later/1", "/2"], False)
+    bench.echo.end("/later/3")
+    assert (wire.answers, wire.closed) == (["/later/1", "/2", "/later/3"], True)
+    assert wire.text.count("Connection: close") == 1
+
+
+def test_draining_server_waits_for_what_is_answered_later(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(LATER % 1)
+    bench.connections.leaving = bench.connections.draining = True
+    bench.after(1.0)
+    assert not wire.closed
+    bench.echo.end("/later/1")
+    assert "Connection: close\r\n" in wire.text
+    assert wire.closed
+
+
+def test_last_answer_may_be_taken_slowly(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    wire.untaken_bytes = 1
+    bench.after(LINGER_S + 0.1)
+    assert (wire.closed, wire.aborted) == (True, False)
+    bench.after(bench.settings.body_timeout_s - LINGER_S)
+    assert wire.aborted
+
+
+def test_all_connections_can_be_ended_at_once(bench: Bench) -> None:
+    wires = [bench.connect()[1] for _ in range(2)]
+    bench.connections.abort()
+    assert [wire.aborted for wire in wires] == [True, True]
+
+
+# ---- the gate -----------------------------------------------------------------------------
+
+
+def test_large_body_is_refused_before_it_is_sent(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    bench.echo.unwanted = WireError("overloaded", "server: expected no more, got more. Wait.")
+    head = POST % (1, GATED_BYTES + 1)
+    connection.data_received(head[:9])
+    bench.now_s += 1.0
+    connection.data_received(head[9:])
+    assert "503 Service Unavailable" in wire.text
+    assert "Connection: close\r\n" in wire.text
+    first_byte_s = bench.now_s - 1.0
+    assert bench.echo.gated == [(b"POST", b"/1", b"%d" % (GATED_BYTES + 1), first_byte_s)]
+    connection.data_received(bytes(GATED_BYTES + 1) + GET % 2)
+    assert (wire.text.count("HTTP/1.1"), wire.half_closed, wire.closed) == (1, True, False)
+
+
+def test_as_much_of_a_refused_request_as_was_read_is_told(bench: Bench) -> None:
+    connection, _ = bench.connect()
+    connection.data_received(GET % 1)
+    bench.now_s += 1.0
+    connection.data_received(b"PUT /2?a HTTP/1.1\r\nHost: a\r\nX-Request-Id: b\r\nX: ")
+    bench.after(2.5)
+    [request] = bench.echo.unread
+    assert (request.method, request.target, request.body) == (b"PUT", b"/2?a", b"")
+    assert request.headers == {b"host": b"a", b"x-request-id": b"b"}
+    assert (request.received_s, request.keep_alive) == (bench.now_s - 2.5, False)
+
+
+def test_nothing_is_told_of_what_was_no_request(bench: Bench) -> None:
+    for sent in (b"garbage\r\n\r\n", GET % 1 + b"garbage\r\n\r\n"):
+        connection, _ = bench.connect()
+        connection.data_received(sent)
+        connection.connection_lost(None)
+    assert [(item.method, item.target, item.headers) for item in bench.echo.unread] == [
+        (b"", b"", {}), (b"", b"", {}),
+    ]  # fmt: skip
+
+
+def test_large_body_that_is_wanted_is_read(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(POST % (1, GATED_BYTES + 1))
+    connection.data_received(bytes(GATED_BYTES + 1))
+    assert (wire.answers, len(bench.echo.gated)) == (["/1"], 1)
+
+
+def test_small_body_needs_no_gate_but_where_the_client_waits_for_it(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    bench.echo.unwanted = WireError("overloaded", "server: expected no more, got more. Wait.")
+    connection.data_received(POST % (1, GATED_BYTES) + bytes(GATED_BYTES))
+    assert (wire.answers, bench.echo.gated) == (["/1"], [])
+    waits = b"POST /2 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    connection.data_received(waits)
+    assert "100 Continue" not in wire.text
+    assert "503 Service Unavailable" in wire.text
+
+
+def test_refusal_at_the_gate_waits_for_the_answers_before_it(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    bench.echo.unwanted = WireError("overloaded", "server: expected no more, got more. Wait.")
+    connection.data_received(LATER % 1 + POST % (2, GATED_BYTES + 1))
+    assert wire.written == []
+    bench.echo.end("/later/1")
+    assert wire.text.index("/later/1") < wire.text.index("503 Service Unavailable")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from twofold.model.record import Modes
 from twofold.model.signature import Field, Output, Signature
-from twofold.serving.metrics import Metrics, layout_for
-from twofold.serving.service import Served, Service
+from twofold.serving.service import Service
 from twofold.wire.describe import describe_model, describe_models, example_row
 
 NAMES = st.text(min_size=1, max_size=8)
@@ -53,38 +52,6 @@ def fields_of(name: str) -> st.SearchStrategy[Field]:
 FIELDS = st.lists(NAMES, min_size=1, max_size=5, unique=True).flatmap(
     lambda names: st.tuples(*map(fields_of, names))
 )
-VALUE = Output(kind="value", type="float64")
-
-
-class Fake:
-    """Has facts and predicts nothing."""
-
-    name = "other"
-    version = "1"
-
-    def __init__(self, signature: Signature, output: Output, record: Any) -> None:
-        self.signature = signature
-        self.output = output
-        self.record = record
-
-    def predict_values(self, values: Any) -> Any:
-        raise NotImplementedError
-
-    def predict_rows(self, rows: Any, *, where: str = "rows") -> list[Any]:
-        raise NotImplementedError
-
-
-def served(
-    *fields: Field,
-    extra_fields: Literal["refuse", "ignore"] = "refuse",
-    output: Output = VALUE,
-    record: Any = None,
-    example: Mapping[str, Any] | None = None,
-) -> Served:
-    layout = layout_for([("other", "1")], [200])
-    metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
-    signature = Signature(fields=fields, extra_fields=extra_fields)
-    return Served(Fake(signature, output, record), metrics, example=example)
 
 
 def test_versions_are_listed_in_the_order_given_and_the_first_of_a_name_is_its_default(
@@ -130,10 +97,8 @@ def test_model_is_described_with_all_its_facts_and_no_others(bench: Any) -> None
 
 
 def test_runtimes_of_both_speeds_are_told_apart(bench: Any) -> None:
-    record = bench.service.find("churn").model.record
-    modes = msgspec.structs.replace(record.runtimes, real_time="onnx")
-    changed = msgspec.structs.replace(record, runtimes=modes)
-    facts = describe_model(served(record=changed))
+    modes = Modes(batch="original", real_time="onnx")
+    facts = describe_model(bench.other(Signature(fields=()), runtimes=modes))
     assert facts["runtimes"] == {"batch": "original", "real_time": "onnx"}
 
 
@@ -147,8 +112,8 @@ def test_inputs_are_described_with_what_belongs_to_their_type(bench: Any) -> Non
         Field(name="flag", type="bool"),
     )
     classes = Output(kind="probability", type="float32", names=("low", "high"), classes=("0", "1"))
-    record = bench.service.find("churn").model.record
-    facts = describe_model(served(*fields, extra_fields="ignore", output=classes, record=record))
+    signature = Signature(fields=fields, extra_fields="ignore")
+    facts = describe_model(bench.other(signature, classes))
     assert facts["inputs"] == [
         {"name": "free", "type": "string", "nullable": False},
         {
@@ -172,9 +137,10 @@ def test_inputs_are_described_with_what_belongs_to_their_type(bench: Any) -> Non
     }
 
 
-def test_example_is_the_row_of_the_sample_where_there_is_one() -> None:
+def test_example_is_the_row_of_the_sample_where_there_is_one(bench: Any) -> None:
     row = {"amount": 17.25}
-    assert example_row(served(Field(name="amount", type="float64"), example=row)) == row
+    signature = Signature(fields=(Field(name="amount", type="float64"),))
+    assert example_row(bench.other(signature, example=row)) == row
 
 
 def test_example_made_up_shows_the_form_of_each_type(bench: Any) -> None:
@@ -185,11 +151,12 @@ def test_example_made_up_shows_the_form_of_each_type(bench: Any) -> None:
     }
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=FIELDS)
 def test_example_made_up_is_a_row_the_model_takes_even_through_json(
-    fields: tuple[Field, ...],
+    bench: Any, fields: tuple[Field, ...]
 ) -> None:
-    item = served(*fields)
+    item = bench.other(Signature(fields=fields))
     row = example_row(item)
     assert list(row) == [field.name for field in fields]
     sent = msgspec.json.decode(msgspec.json.encode(row))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
@@ -31,7 +32,8 @@ def test_metrics_are_in_the_prometheus_text_format(bench: Any) -> None:
 def test_histogram_is_cumulative_and_ends_with_its_count(bench: Any) -> None:
     for _ in range(3):
         bench.post({"row": [1.0, None]}, received_s=bench.now_s - 0.003)
-    prefix = 'twofold_request_duration_seconds_bucket{model="churn",version="3",le='
+    labels = 'model="churn",version="3",outcome="ok"'
+    prefix = f"twofold_request_duration_seconds_bucket{{{labels},le="
     counts = {
         line.split('le="')[1].split('"')[0]: int(line.split()[-1])
         for line in metrics_of(bench)
@@ -41,8 +43,7 @@ def test_histogram_is_cumulative_and_ends_with_its_count(bench: Any) -> None:
     assert counts["0.005"] == 3
     assert counts["+Inf"] == 3
     assert list(counts.values()) == sorted(counts.values())
-    labels = '{model="churn",version="3"}'
-    assert f"twofold_request_duration_seconds_count{labels} 3" in metrics_of(bench)
+    assert f"twofold_request_duration_seconds_count{{{labels}}} 3" in metrics_of(bench)
 
 
 def document_of(bench: Any) -> Any:
@@ -51,16 +52,25 @@ def document_of(bench: Any) -> Any:
     return document
 
 
+def examples_of(operation: Any) -> Iterator[tuple[str, Any]]:
+    """Give everything that the document says can be sent, with its media type."""
+    body = operation.get("requestBody", {"required": False, "content": {}})
+    if not body["required"]:
+        yield "application/json", b""
+    for kind, described in body["content"].items():
+        for example in described.get("examples", {}).values():
+            yield kind, example["value"]
+        if "example" in described:
+            yield kind, described["example"].encode()
+
+
 def test_openapi_lists_every_route_and_each_of_them_answers(bench: Any) -> None:
     document = document_of(bench)
     assert document["openapi"].startswith("3.1")
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            examples = {"none": {"value": b""}}
-            if method == "post":
-                examples = operation["requestBody"]["content"]["application/json"]["examples"]
-            for example in examples.values():
-                response = bench.ask(method.upper(), path, example["value"])
+            for kind, body in examples_of(operation):
+                response = bench.ask(method.upper(), path, body, {b"content-type": kind.encode()})
                 assert response.status == 200, (path, response.body)
 
 
@@ -85,7 +95,7 @@ def test_openapi_row_is_the_signature(bench: Any) -> None:
     schemas = document_of(bench)["components"]["schemas"]
     by_name, by_order = schemas["churn-3-row"]["oneOf"]
     assert by_name["required"] == ["amount", "plan"]
-    assert by_name["properties"]["amount"] == {"type": "number"}
+    assert by_name["properties"]["amount"] == {"type": "number", "format": "double"}
     assert by_name["properties"]["plan"] == {
         "type": ["string", "null"], "enum": ["<basic>", "pro", None],
     }  # fmt: skip

@@ -67,8 +67,8 @@ def family(
 
 
 def metrics_of(*families: Family, regions: int = 1) -> list[Metrics]:
-    layout = Layout(families)
-    shared = memoryview(bytearray(layout.slots * regions * 8))
+    layout = Layout(families, [])
+    shared = memoryview(bytearray(layout.size_bytes(regions)))
     return [Metrics(layout, shared, region) for region in range(regions)]
 
 
@@ -157,18 +157,29 @@ def test_number_loses_nothing(value: float, shown: str) -> None:
 
 def test_server_exposes_every_family_it_has_by_the_rules_of_the_format(bench: Any) -> None:
     bench.post({"row": [1.0, None]}, received_s=bench.now_s - 0.003)
+    bench.routes.count(200)
     response = bench.ask("GET", "/metrics")
     assert response.content_type == CONTENT_TYPE == b"text/plain; version=0.0.4; charset=utf-8"
     families, samples = parsed(response.body)
-    assert {name: kind for name, (kind, _) in families.items()} == {
-        "twofold_requests_total": "counter",
-        "twofold_rows_predicted_total": "counter",
-        "twofold_request_duration_seconds": "histogram",
-        "twofold_predict_duration_seconds": "histogram",
-        "twofold_http_responses_total": "counter",
-        "twofold_connections": "gauge",
-        "twofold_worker_restarts_total": "counter",
-    }
+    kinds = {name: kind for name, (kind, _) in families.items()}
+    assert kinds == {family.name: family.kind for family in bench.metrics.layout.families}
+    assert (
+        kinds.items()
+        >= {
+            "twofold_requests_total": "counter",
+            "twofold_rows_predicted_total": "counter",
+            "twofold_request_duration_seconds": "histogram",
+            "twofold_queue_duration_seconds": "histogram",
+            "twofold_predict_duration_seconds": "histogram",
+            "twofold_http_responses_total": "counter",
+            "twofold_connections": "gauge",
+            "twofold_worker_restarts_total": "counter",
+            "twofold_model_process_restarts_total": "counter",
+            "twofold_reloads_total": "counter",
+        }.items()
+    )
     model = (("model", "churn"), ("version", "3"))
-    assert samples["twofold_requests_total", (*model, ("outcome", "ok"))] == 1
-    assert samples["twofold_request_duration_seconds_sum", model] == pytest.approx(0.003)
+    answered = (*model, ("outcome", "ok"))
+    assert samples["twofold_requests_total", answered] == 1
+    assert samples["twofold_request_duration_seconds_sum", answered] == pytest.approx(0.003)
+    assert samples["twofold_http_responses_total", (("status", "200"),)] == 1

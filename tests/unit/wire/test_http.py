@@ -13,6 +13,7 @@ from twofold.wire.http import (
     CLOSE,
     CONTINUE,
     DEFAULT,
+    GATED_BYTES,
     KEEP_ALIVE,
     Event,
     Limits,
@@ -21,6 +22,7 @@ from twofold.wire.http import (
     RequestParser,
     Response,
     render,
+    split_target,
 )
 from twofold.wire.statuses import WireError
 
@@ -247,3 +249,107 @@ def test_response_is_rendered_with_its_length_and_without_a_body_for_head() -> N
     full = render(response, connection=CLOSE, head_only=False, date=date)
     assert full == head + b'{"a":1}'
     assert render(response, connection=CLOSE, head_only=True, date=date) == head
+
+
+def test_status_without_a_name_is_rendered_without_one() -> None:
+    sent = render(Response(299, b""), connection=DEFAULT, head_only=False, date=b"")
+    assert sent.startswith(b"HTTP/1.1 299 \r\nContent-Type: ")
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/a", b"/a", b""),
+        (b"/a?b=1?c", b"/a", b"b=1?c"),
+        (b"/a%20b?", b"/a%20b", b""),
+        (b"/a?b#c?d", b"/a", b"b"),
+        (b"http://x:80/a?b", b"/a", b"b"),
+        (b"HTTPS://x", b"/", b""),
+        (b"/a://b", b"/a://b", b""),
+        (b"ftp://x/a", b"ftp://x/a", b""),
+        (b"/a?http://x/b", b"/a", b"http://x/b"),
+        (b"*", b"*", b""),
+    ],
+)
+def test_target_has_a_path_and_a_query_and_may_name_a_host(
+    target: bytes, path: bytes, query: bytes
+) -> None:
+    assert split_target(target) == (path, query)
+
+
+# ---- the gate -----------------------------------------------------------------------------
+
+WIDE = Limits(max_body_bytes=10**6, max_header_bytes=300, max_url_bytes=100)
+LARGE = GATED_BYTES + 1
+
+
+class Gate:
+    """Keeps what it was asked; refuses, if it is to."""
+
+    def __init__(self, unwanted: Exception | None = None) -> None:
+        self.unwanted = unwanted
+        self.asked: list[tuple[bytes, bytes, set[bytes], float]] = []
+
+    def __call__(
+        self, method: bytes, target: bytes, headers: dict[bytes, bytes], received_s: float
+    ) -> Exception | None:
+        self.asked.append((method, target, set(headers), received_s))
+        return self.unwanted
+
+
+def head_of(size: int, *lines: bytes) -> bytes:
+    more = b"".join(line + b"\r\n" for line in lines)
+    return b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n" % size + more + b"\r\n"
+
+
+@pytest.mark.parametrize("offer", [[], [b"Connection: Upgrade", b"Upgrade: h2c"]])
+def test_gate_is_asked_once_for_a_large_body_before_it_is_read(offer: list[bytes]) -> None:
+    gate = Gate()
+    parser = RequestParser(WIDE, 0.0, gate)
+    head = head_of(LARGE, *offer)
+    assert parser.feed(head[:5], 1.0) == []
+    assert gate.asked == []
+    assert parser.feed(head[5:], 2.0) == []
+    names = {b"host", b"content-length"} | ({b"connection"} if offer else set())
+    assert gate.asked == [(b"POST", b"/p", names, 1.0)]
+    (request,) = parser.feed(bytes(LARGE), 3.0)
+    assert isinstance(request, Request)
+    assert len(request.body) == LARGE
+    assert len(gate.asked) == 1
+
+
+def test_refusal_of_the_gate_is_the_last_event_whatever_it_is() -> None:
+    for unwanted in (WireError("unauthorized", "no"), ValueError("a fault of the gate's own")):
+        parser = RequestParser(WIDE, 0.0, Gate(unwanted))
+        assert parser.feed(head_of(LARGE) + bytes(9), 1.0) == [unwanted]
+        assert parser.feed(bytes(LARGE), 2.0) == []
+        assert parser.ended() is None
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        head_of(GATED_BYTES) + bytes(GATED_BYTES),
+        b"GET / HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_gate_is_not_asked_for_what_is_here_anyway(stream: bytes) -> None:
+    gate = Gate(WireError("unauthorized", "no"))
+    (request,) = RequestParser(WIDE, 0.0, gate).feed(stream, 1.0)
+    assert isinstance(request, Request)
+    assert gate.asked == []
+
+
+def test_client_that_waits_to_be_let_in_is_told_yes_or_no() -> None:
+    expects = head_of(3, b"Expect: 100-continue")
+    assert RequestParser(WIDE, 0.0, Gate()).feed(expects, 1.0) == [CONTINUE]
+    no = WireError("forbidden", "no")
+    assert RequestParser(WIDE, 0.0, Gate(no)).feed(expects, 1.0) == [no]
+
+
+def test_gate_is_not_asked_for_a_body_beyond_the_limit() -> None:
+    gate = Gate()
+    (event,) = RequestParser(WIDE, 0.0, gate).feed(head_of(10**6 + 1), 1.0)
+    assert isinstance(event, WireError)
+    assert (event.code, gate.asked) == ("body_too_large", [])

@@ -7,7 +7,9 @@ clock is moved by hand.
 from __future__ import annotations
 
 import asyncio
-import os
+import errno
+import itertools
+import multiprocessing
 import resource
 import signal
 import socket
@@ -16,40 +18,57 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from twofold.serving.settings import ServeSettings
-from twofold.wire.connection import Connections
+from twofold.serving.supervisor import LEAVE
+from twofold.wire import listen as module
+from twofold.wire.connection import Caller, Connections
 from twofold.wire.http import Request, Response
-from twofold.wire.listen import SPARE_FILES, listen
+from twofold.wire.listen import MAX_LAG_S, SPARE_FILES, Hooks, listen, new_loop
 from twofold.wire.refusal import refusal
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+LATER = b"GET /later/%d HTTP/1.1\r\nHost: a\r\n\r\n"
 LIMIT_S = 10
 """A test that goes wrong ends then, and fails."""
 
 
 class Bench:
-    """A listener on a free port, a pipe to a parent, and what happened in which order."""
+    """A listener on a free port, a link to a parent, and what happened in which order."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        self.loop = loop
         self.now_s = 100.0
+        self.lag_s = 0.0
         self.step_s = 0.0
         self.happened: list[str] = []
         self.at_ready: Callable[[], None] = self.stop
         self.at_drain: Callable[[], None] = int
         self.at_change: Callable[[int], None] = lambda _: None
         self.at_answer: Callable[[], object] = int
+        self.at_tick: Callable[[], object] = int
+        self.waiting: list[Caller] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
-        self.reader, self._writer = os.pipe()
+        self.link, self.parent = multiprocessing.Pipe()
         self.clients: list[socket.socket] = []
         self.settings = ServeSettings(max_connections=8, drain_s=5.0, idle_timeout_s=50.0)
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request, caller: Caller) -> Response | None:
+        """Answer at once, or later what begins with /later."""
         self.happened.append(request.target.decode())
         self.at_answer()
+        if request.target.startswith(b"/later"):
+            self.waiting.append(caller)
+            return None
         return Response(200, b"answer to " + request.target)
 
-    def refuse(self, error: Exception) -> Response:
+    def refuse(self, error: Exception, request: Request) -> Response:
         return refusal(error)
+
+    def count(self, status: int) -> None:
+        pass
+
+    def gate(self, *_: object) -> None:
+        pass
 
     def clock(self) -> float:
         self.now_s += self.step_s
@@ -57,9 +76,11 @@ class Bench:
 
     def stop(self) -> None:
         """End the parent, as the workers see it."""
-        if self._writer is not None:
-            os.close(self._writer)
-            self._writer = None
+        self.parent.close()
+
+    def leave(self) -> None:
+        """Tell the worker that others answer from now on."""
+        self.parent.send_bytes(LEAVE)
 
     def connect(self, sent: bytes = b"") -> socket.socket:
         client = socket.create_connection(self.address, timeout=LIMIT_S)
@@ -68,14 +89,16 @@ class Bench:
         return client
 
     def listen(self) -> None:
-        connections = Connections(self, self.settings, clock=self.clock, changed=self.at_change)
-        listen(
-            self.listener,
-            connections,
-            parent=self.reader,
+        self.connections = Connections(
+            self, self.settings, clock=self.clock, changed=self.at_change
+        )
+        how = Hooks(
             ready=lambda: self._tell("ready", self.at_ready),
             drain=lambda: self._tell("drain", self.at_drain),
+            lag_s=lambda: self.lag_s,
+            tick=self.at_tick,
         )
+        listen(self.loop(), self.listener, self.connections, parent=self.link, how=how)
 
     def _tell(self, what: str, act: Callable[[], None]) -> None:
         self.happened.append(what)
@@ -83,15 +106,15 @@ class Bench:
 
     def close(self) -> None:
         self.stop()
-        os.close(self.reader)
+        self.link.close()
         self.listener.close()
         for client in self.clients:
             client.close()
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
+@pytest.fixture(params=[new_loop, asyncio.new_event_loop])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = Bench(request.param)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
     alarm = signal.signal(signal.SIGALRM, lambda *_: asyncio.get_running_loop().stop())
     signal.alarm(LIMIT_S)
@@ -124,7 +147,7 @@ def test_worker_ends_at_sigterm_and_drains_once_however_often_it_is_told(bench: 
             signal.raise_signal(signal.SIGTERM)
         bench.stop()
 
-    before = signal.signal(signal.SIGTERM, lambda *_: bench.give_up("SIGTERM was not listened for"))
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("nobody listened for SIGTERM"))
     try:
         bench.at_ready = lambda: signal.raise_signal(signal.SIGTERM)
         bench.at_drain = told
@@ -206,7 +229,7 @@ def test_request_that_is_never_finished_is_cut_off_when_draining_took_its_time(
     bench.listen()
     assert bench.happened == ["ready", "drain"]
     assert read_all(bench.clients[0]) == ""
-    assert bench.now_s > 100.0 + bench.settings.drain_s
+    assert bench.now_s >= 100.0 + bench.settings.drain_s
 
 
 def test_idle_connection_is_closed_by_the_worker_when_its_time_is_over(bench: Bench) -> None:
@@ -223,6 +246,137 @@ def test_idle_connection_is_closed_by_the_worker_when_its_time_is_over(bench: Be
     bench.listen()
     assert bench.happened == ["ready", "+1", "-1", "drain"]
     assert read_all(bench.clients[0]) == ""
+
+
+def test_request_that_is_answered_later_is_answered_while_draining(bench: Bench) -> None:
+    def drain() -> None:
+        [caller] = bench.waiting
+        caller.reply(Response(200, b"answer to /later/1"))
+
+    bench.at_ready = lambda: bench.connect(LATER % 1)
+    bench.at_answer, bench.at_drain = bench.stop, drain
+    bench.listen()
+    assert bench.happened == ["ready", "/later/1", "drain"]
+    text = read_all(bench.clients[0])
+    assert text.endswith("answer to /later/1")
+    assert "Connection: close\r\n" in text
+
+
+def test_worker_that_is_to_leave_answers_once_more_whoever_is_connected(bench: Bench) -> None:
+    def begin() -> None:
+        for _ in range(2):
+            bench.connect()
+        bench.leave()
+
+    def ask() -> None:
+        if bench.connections.leaving and bench.happened == ["ready"]:
+            bench.clients[0].sendall(GET % 0)
+
+    def answered() -> None:
+        if bench.happened[-1] == "/0":
+            bench.clients[1].sendall(GET % 1)
+
+    bench.at_ready, bench.at_tick, bench.at_answer = begin, ask, answered
+    bench.listen()
+    assert bench.happened == ["ready", "/0", "/1", "drain"]
+    for number, client in enumerate(bench.clients):
+        text = read_all(client)
+        assert text.endswith(f"answer to /{number}")
+        assert "Connection: close\r\n" in text
+
+
+def test_worker_that_is_to_leave_waits_for_nobody_longer_than_draining_takes(
+    bench: Bench,
+) -> None:
+    def begin() -> None:
+        bench.connect()
+        bench.leave()
+
+    def hurry() -> None:
+        if bench.connections.leaving:
+            bench.step_s = 1.0
+
+    bench.at_ready, bench.at_tick = begin, hurry
+    bench.listen()
+    assert bench.happened == ["ready", "drain"]
+    assert read_all(bench.clients[0]) == ""
+
+
+def test_worker_that_leaves_drains_at_once_when_it_is_told_to_stop(bench: Bench) -> None:
+    def begin() -> None:
+        bench.connect()
+        bench.leave()
+
+    def stop() -> None:
+        if bench.connections.leaving:
+            bench.stop()
+
+    bench.at_ready, bench.at_tick = begin, stop
+    bench.listen()
+    assert bench.happened == ["ready", "drain"]
+
+
+def test_word_that_is_not_known_changes_nothing(bench: Bench) -> None:
+    def begin() -> None:
+        bench.parent.send_bytes(b"hello")
+        bench.connect(GET % 1)
+
+    bench.at_ready, bench.at_answer = begin, bench.stop
+    bench.listen()
+    assert bench.happened == ["ready", "/1", "drain"]
+    assert "Connection: close" not in read_all(bench.clients[0])
+
+
+def test_worker_that_is_late_takes_no_more_connections_in_until_it_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECK_S", 0.0)
+    ticks = itertools.count(1)
+
+    def fall_behind() -> None:
+        bench.lag_s = MAX_LAG_S + 0.01
+
+    def tick() -> None:
+        count = next(ticks)
+        if count == 2:
+            bench.connect(GET % 1)
+        elif count == 9:
+            bench.happened.append("in time again")
+            bench.lag_s = MAX_LAG_S
+
+    bench.at_ready, bench.at_tick, bench.at_answer = fall_behind, tick, bench.stop
+    bench.listen()
+    assert bench.happened == ["ready", "in time again", "/1", "drain"]
+    assert read_all(bench.clients[0]).endswith("answer to /1")
+
+
+def test_worker_that_cannot_take_connections_in_again_tries_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECK_S", 0.0)
+    opened = module._Door.open
+    failures = iter([OSError(errno.EMFILE, "too many open files")])
+
+    async def open_at_last(door: module._Door) -> None:
+        if bench.happened and door._opening is None:
+            for failure in failures:
+                bench.happened.append("failed")
+                raise failure
+        await opened(door)
+
+    ticks = itertools.count(1)
+
+    def tick() -> None:
+        count = next(ticks)
+        bench.lag_s = MAX_LAG_S + 0.01 if count == 1 else 0.0
+        if count == 2:
+            bench.connect(GET % 1)
+
+    monkeypatch.setattr(module._Door, "open", open_at_last)
+    bench.at_ready, bench.at_tick, bench.at_answer = int, tick, bench.stop
+    bench.listen()
+    assert bench.happened == ["ready", "failed", "/1", "drain"]
+    assert read_all(bench.clients[0]).endswith("answer to /1")
 
 
 def test_failure_to_get_ready_ends_the_worker_with_it(bench: Bench) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from twofold.errors import InvalidInput
 from twofold.model.rows import RowCheck
 from twofold.model.signature import Field, Output, Signature
-from twofold.serving.metrics import Metrics, layout_for
-from twofold.serving.service import Served, Service
+from twofold.serving.service import Service
 from twofold.serving.settings import ServeSettings
-from twofold.wire.openapi import openapi, row_schema
+from twofold.wire.openapi import openapi
+from twofold.wire.openapi_schemas import LOCAL_TIMESTAMP, MAX_FLOAT32, row_schema
 from twofold.wire.statuses import STATUSES
 
 PREDICT = "/v1/models/churn/predict"
@@ -100,24 +100,6 @@ def admits(schema: dict[str, Any], value: Any, document: Any = None) -> bool:
     )
 
 
-class Fake:
-    """Has facts and predicts nothing."""
-
-    name = "other"
-    version = "1"
-    record: Any = None
-
-    def __init__(self, signature: Signature, output: Output) -> None:
-        self.signature = signature
-        self.output = output
-
-    def predict_values(self, values: Any) -> Any:
-        raise NotImplementedError
-
-    def predict_rows(self, rows: Any, *, where: str = "rows") -> list[Any]:
-        raise NotImplementedError
-
-
 def document_of(bench: Any, **settings: Any) -> Any:
     """Make the document of the bench's models, as it is read from the wire."""
     made = openapi(bench.service, ServeSettings(max_rows=3, **settings), version="9.9")
@@ -136,12 +118,9 @@ def answer_schema(document: Any, path: str) -> Any:
     return operation_of(document, path)["responses"]["200"]["content"]["application/json"]["schema"]
 
 
-def prediction_of(output: Output) -> Any:
+def prediction_of(bench: Any, output: Output) -> Any:
     """Give the schema of one prediction of a model with this output."""
-    layout = layout_for([("other", "1")], [200])
-    metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
-    served = Served(Fake(Signature(fields=()), output), metrics)
-    service = Service([served], metrics, clock=lambda: 0.0)
+    service = Service([bench.other(Signature(fields=()), output)], bench.metrics, clock=float)
     document = openapi(service, ServeSettings(), version="9.9")
     one, _ = answer_schema(document, "/v1/models/other/predict")["oneOf"]
     return one["properties"]["prediction"]
@@ -222,7 +201,16 @@ def test_what_is_no_row_is_not_admitted(row: Any) -> None:
     ("field", "schema"),
     [
         (Field(name="f", type="bool", nullable=True), {"type": ["boolean", "null"]}),
-        (Field(name="f", type="float32"), {"type": "number"}),
+        (
+            Field(name="f", type="float32"),
+            {
+                "type": "number",
+                "format": "float",
+                "minimum": -MAX_FLOAT32,
+                "maximum": MAX_FLOAT32,
+            },
+        ),
+        (Field(name="f", type="float64"), {"type": "number", "format": "double"}),
         (
             Field(name="f", type="int64"),
             {
@@ -234,7 +222,11 @@ def test_what_is_no_row_is_not_admitted(row: Any) -> None:
         ),
         (
             Field(name="f", type="timestamp"),
-            {"type": "string", "description": "an ISO 8601 timestamp without time zone"},
+            {
+                "type": "string",
+                "description": "an ISO 8601 timestamp without time zone",
+                "pattern": LOCAL_TIMESTAMP,
+            },
         ),
         (
             Field(name="f", type="timestamp", zoned=True, nullable=True),
@@ -276,9 +268,9 @@ def test_field_is_described_in_the_words_of_json_schema(
     ],
 )
 def test_prediction_is_described_by_the_models_output(
-    output: Output, schema: dict[str, Any]
+    bench: Any, output: Output, schema: dict[str, Any]
 ) -> None:
-    assert prediction_of(output) == schema
+    assert prediction_of(bench, output) == schema
 
 
 @pytest.mark.parametrize(
@@ -373,7 +365,7 @@ def test_default_version_has_a_path_without_its_number_and_the_others_have_not(
     bench: Any,
 ) -> None:
     paths = document_of(bench)["paths"]
-    posted = [path for path, methods in paths.items() if "post" in methods]
+    posted = [path for path in paths if path.endswith("/predict")]
     assert posted == [
         "/v1/models/churn/versions/3/predict",
         "/v1/models/churn/predict",
@@ -386,15 +378,35 @@ def test_default_version_has_a_path_without_its_number_and_the_others_have_not(
     pinned, plain = paths[posted[0]]["post"], paths[posted[1]]["post"]
     assert pinned["operationId"] == "predict-churn-3"
     assert plain == {**pinned, "operationId": "predict-churn-default"}
+    inferred = [path for path in paths if path.endswith("/infer")]
+    assert inferred == [f"/v2{path[3:-8]}/infer" for path in posted]
+    assert [path for path, methods in paths.items() if "post" in methods].count("/invocations") == 1
 
 
 def test_limits_are_those_of_the_settings(bench: Any) -> None:
     document = document_of(bench, deadline_s=0.25)
     _, many = body_schema(document)["oneOf"]
     assert many["properties"]["rows"]["maxItems"] == 3
-    [deadline] = operation_of(document)["parameters"]
-    assert (deadline["name"], deadline["in"]) == ("X-Twofold-Deadline-Ms", "header")
-    assert deadline["description"].endswith("Without it: 250.")
+    parameters = [
+        document["components"]["parameters"][reference["$ref"].rpartition("/")[2]]
+        for reference in operation_of(document)["parameters"]
+    ]
+    assert [(item["name"], item["in"], item["required"]) for item in parameters] == [
+        ("X-Twofold-Deadline-Ms", "header", False),
+        ("X-Twofold-Priority", "header", False),
+        ("X-Twofold-Timing", "header", False),
+    ]
+    assert parameters[0]["description"].endswith("Without it: 250.")
+
+
+def test_keys_are_described_only_where_there_are_any(bench: Any) -> None:
+    document = document_of(bench)
+    assert "securitySchemes" not in document["components"]
+    assert not {"401", "403", "429"} & operation_of(document)["responses"].keys()
+    guarded = document_of(bench, api_keys="keys.toml")
+    assert set(guarded["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    assert {"401", "403", "429"} <= operation_of(guarded)["responses"].keys()
+    assert operation_of(guarded)["security"] == [{"bearer": []}, {"apiKey": []}]
 
 
 def test_document_names_the_release_and_the_models(bench: Any) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from twofold import errors
+from twofold.wire.http import Response
 from twofold.wire.refusal import refusal
 from twofold.wire.statuses import STATUSES, WireError
 
@@ -61,6 +62,47 @@ def test_header_that_the_answer_must_carry_is_kept_beside_the_time_to_retry() ->
     assert refusal(both).headers == b"X-Queue: full\r\nRetry-After: 1\r\n"
 
 
+@pytest.mark.parametrize(
+    ("wait_s", "shown"),
+    [
+        (0.0, 1),
+        (0.02, 1),
+        (1.0, 1),
+        (1.001, 2),
+        (59.5, 60),
+        (1e12, 86_400),
+        (float("inf"), 86_400),
+        (float("nan"), 86_400),
+    ],
+)
+def test_caller_over_its_quota_learns_in_whole_seconds_when_to_come_back(
+    wait_s: float, shown: int
+) -> None:
+    response = refusal(errors.QuotaExceeded("x", retry_after_s=wait_s))
+    assert (response.status, response.headers) == (429, b"Retry-After: %d\r\n" % shown)
+
+
+def test_refusal_under_load_is_rendered_once_and_keeps_nothing_of_the_requests() -> None:
+    error = errors.Overloaded("server: expected less, got more. Wait.", retry_after_s=7)
+    responses: list[Response] = []
+    for _ in range(2):
+        try:
+            raise error
+        except errors.Overloaded as caught:
+            responses.append(refusal(caught))
+        assert error.__traceback__ is None
+    first, again = responses
+    assert first is again
+    assert (first.status, first.headers) == (503, b"Retry-After: 7\r\n")
+    other = errors.Overloaded("server: expected less, got even more. Wait.", retry_after_s=8)
+    assert refusal(other).headers == b"Retry-After: 8\r\n"
+
+
+def test_unauthorized_answer_names_the_scheme_of_authorization() -> None:
+    assert refusal(WireError("unauthorized", "x")).headers == b"WWW-Authenticate: Bearer\r\n"
+    assert refusal(WireError("forbidden", "x")).headers == b""
+
+
 @pytest.mark.parametrize("kind", [errors.InvalidInput, errors.UnknownModel])
 def test_field_at_fault_is_named_where_one_is(kind: type[errors.InvalidInput]) -> None:
     assert body_of(kind("x", field="caf\u00e9"))["field"] == "caf\u00e9"
@@ -82,7 +124,7 @@ def test_fault_inside_is_logged_with_an_id_which_is_all_the_caller_learns(
     caplog: pytest.LogCaptureFixture, error: Exception, code: str, who: str
 ) -> None:
     response = refusal(error)
-    assert (response.status, response.headers) == (500, b"")
+    assert response.status == 500
     assert INSIDE.encode() not in response.body
     [record] = caplog.records
     assert (record.name, record.levelno) == ("twofold.wire", logging.ERROR)
@@ -90,6 +132,7 @@ def test_fault_inside_is_logged_with_an_id_which_is_all_the_caller_learns(
     assert record.exc_info[1] is error
     body = msgspec.json.decode(response.body)
     request_id = body["request_id"]
+    assert response.headers == b"X-Request-Id: %b\r\n" % request_id.encode()
     assert record.getMessage() == f"request {request_id} failed"
     assert body == {
         "error": (

@@ -20,11 +20,14 @@ def test_every_code_has_a_status_with_a_name_and_every_error_a_code() -> None:
         (errors.InvalidInput("x"), 422),
         (errors.Draining("x"), 503),
         (errors.Refused("x"), 503),
+        (errors.QuotaExceeded("x"), 429),
         (errors.DeadlineExceeded("x"), 504),
         (errors.PredictionFailed("x"), 500),
         (errors.ConfigError("x"), 500),
         (MemoryError("x"), 500),
         (WireError("not_json", "x"), 400),
+        (WireError("unauthorized", "x"), 401),
+        (WireError("forbidden", "x"), 403),
     ],
 )
 def test_errors_get_the_statuses_of_the_contract(error: Exception, status: int) -> None:

@@ -18,6 +18,8 @@ from twofold.predictor.program import WHOLE, Header, Input, open_program, read_p
 if TYPE_CHECKING:
     from twofold.predictor.runtime import Column
 
+FEW_TEXTS = 64
+"""So few texts are looked up without pyarrow.compute, which a worker of a server needn't load."""
 UNKNOWN = -1
 """The category of a text that no encoder knows; shared with src/kernel/inputs.h."""
 
@@ -114,12 +116,20 @@ def _total(out: Any) -> Any:
     return total
 
 
+def _mapping(texts: pa.Array, item: Input, known: Any) -> Any:
+    """The category of each of some texts."""
+    if len(texts) <= FEW_TEXTS:
+        places = {text: place for place, text in enumerate(item.categories)}
+        return np.array([places.get(text, UNKNOWN) for text in texts.to_pylist()], np.int32)
+    found = pc.index_in(texts, value_set=known)
+    return np.where(arrow.null_mask(found), UNKNOWN, arrow.numbers(found)).astype(np.int32)
+
+
 def _buffers(item: Input, column: pa.Array, known: Any) -> tuple[Any, int, int, Any, Any]:
     """A column as the kernel takes it: values, offset, stride, validity, mapping."""
     if item.kind == "string":
         encoded = column.dictionary_encode()  # itself, if it is coded
-        found = pc.index_in(encoded.dictionary, value_set=known)
-        mapping = np.where(arrow.null_mask(found), UNKNOWN, arrow.numbers(found)).astype(np.int32)
+        mapping = _mapping(encoded.dictionary, item, known)
         column = encoded.indices
         validity, values = column.buffers()
         return values or b"", column.offset, 1, validity if column.null_count else None, mapping

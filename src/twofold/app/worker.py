@@ -1,0 +1,323 @@
+"""A worker process of the server: it loads models, or has them loaded in processes of their own.
+
+The supervisor imports this module, too: what a worker needs beyond it is imported in here.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twofold.app.apart import ApartJob, predict_apart
+from twofold.app.logs import set_up
+from twofold.errors import TwofoldError, problem
+from twofold.model.registry import Registry
+from twofold.serving.metrics import CONNECTIONS, DEATHS, Layout, Metrics, layout_for
+from twofold.serving.restarts import Restarts
+from twofold.serving.settings import ServeSettings
+from twofold.serving.shared import SharedArray
+from twofold.serving.supervisor import Link, Report
+from twofold.wire.statuses import REASONS
+
+if TYPE_CHECKING:
+    from twofold.model.record import ModelVersion
+    from twofold.serving.apart import Apart, Child
+    from twofold.serving.service import Served, Service
+    from twofold.wire.access import Access
+    from twofold.wire.routes import Routes
+    from twofold.wire.watched import Watch
+
+START_S = 100.0
+"""How long a model may take to load in a process of its own."""
+APART_START_S, HERE_START_S = 3.0, 0.7
+"""About how long a process takes to start: with a model's library, and without."""
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+log = logging.getLogger("twofold.serving")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know; passed to its process.
+
+    Attributes:
+        models: Name and version of what is served.
+        counted: Name and version of everything that was served, which metrics go on showing.
+        registry: The registry's folder.
+        settings: Where to listen, and the limits.
+        workers: How many serve.
+        listener: The socket of all workers.
+        shared: The metrics of all workers.
+        quotas: What the API keys have used, of all workers.
+    """
+
+    models: tuple[tuple[str, str], ...]
+    counted: tuple[tuple[str, str], ...]
+    registry: str
+    settings: ServeSettings
+    workers: int
+    listener: socket.socket
+    shared: SharedArray
+    quotas: SharedArray
+
+    @property
+    def layout(self) -> Layout:
+        """What the slots of the shared metrics mean."""
+        return layout_for(self.counted, sorted(REASONS))
+
+
+def work(job: Job, index: int, link: Link) -> None:
+    """Be a worker process: load, answer, drain."""
+    # What a model prints is talk: the server's own output is for machines.
+    os.dup2(sys.stderr.fileno(), 1)
+    set_up(f"worker {index}", job.settings)
+    # Each worker predicts by itself: libraries that use all cores for one row would only be in
+    # each other's way.
+    for name in THREAD_LIMITS:
+        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // job.workers)))
+    worker = _Worker(job, index, link)
+    try:
+        listen = worker.loaded()
+    except TwofoldError as error:
+        worker.stop()
+        link.send(Report(failure=str(error)))
+        return
+    except Exception as error:
+        log.exception("worker %d can't start", index)
+        worker.stop()
+        got = f"{type(error).__name__}: {error}"
+        fix = "Its traceback is on stderr."
+        link.send(Report(failure=problem("worker", "the models to load", got, fix)))
+        return
+    listen()
+
+
+class _Worker:
+    """Loads the models of one worker."""
+
+    def __init__(self, job: Job, index: int, link: Link) -> None:
+        from twofold.serving.pulse import Pulse  # noqa: PLC0415 - see the module
+        from twofold.wire.listen import new_loop  # noqa: PLC0415
+
+        self._job = job
+        self._number = index
+        self._link = link
+        self._registry = Registry(job.registry)
+        self._metrics = Metrics(job.layout, job.shared.view, region=index)
+        self._loop = new_loop()
+        self._pulse = Pulse(clock=time.monotonic, soon=self._loop.call_soon)
+        self._apart: list[Apart] = []
+        self._waited: list[Apart] = []
+        self._closing: list[Callable[[], None]] = []
+
+    def loaded(self) -> Callable[[], None]:
+        """Load and test the models; give what then answers for them until the end."""
+        from twofold.app.listener import tls_of  # noqa: PLC0415 - see the module
+        from twofold.serving.keys import KeysFile  # noqa: PLC0415
+        from twofold.serving.quotas import Quotas  # noqa: PLC0415
+        from twofold.serving.service import Service  # noqa: PLC0415
+        from twofold.wire.access import Access  # noqa: PLC0415
+        from twofold.wire.connection import Connections  # noqa: PLC0415
+        from twofold.wire.listen import Hooks, listen  # noqa: PLC0415
+
+        job, metrics = self._job, self._metrics
+        served = [self._served(name, version) for name, version in job.models]
+        for lane in self._waited:
+            lane.wait_ready(START_S)
+        service = Service(served, metrics, clock=time.monotonic, lag_s=self._pulse.lag_s)
+        tls = tls_of(job.settings)
+        keys = KeysFile(Path(job.settings.api_keys)) if job.settings.api_keys else None
+        quotas = Quotas(job.quotas.view, regions=2 * job.workers, region=self._number)
+        access = Access(keys, quotas)
+        slot = metrics.layout.slot(CONNECTIONS)
+        connections = Connections(
+            self._answers(service, access),
+            job.settings,
+            clock=time.monotonic,
+            touch=self._pulse.touch,
+            changed=lambda count: metrics.add(slot, count),
+        )
+
+        def ready() -> None:
+            service.ready()
+            self._link.send(Report())
+
+        def lag_s() -> float:
+            return self._pulse.lag_s(time.monotonic())
+
+        def tick() -> None:
+            service.sample()
+            access.renew()
+            if tls is not None:
+                tls.renew()
+
+        def run() -> None:
+            try:
+                listen(
+                    self._loop,
+                    job.listener,
+                    connections,
+                    tls=tls.context if tls else None,
+                    parent=self._link,
+                    how=Hooks(ready, service.drain, lag_s, tick),
+                )
+            finally:
+                self.stop()
+
+        # What was loaded stays to the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        return run
+
+    def stop(self) -> None:
+        """End what was started: the models' processes would wait for this one, and it for them."""
+        for lane in self._apart:
+            lane.stop()
+        for close in self._closing:
+            close()
+
+    def _answers(self, service: Service, access: Access) -> Routes:
+        """What answers requests; watched, if somebody wants to know how."""
+        from twofold import __version__  # noqa: PLC0415 - see the module
+        from twofold.wire.routes import Routes  # noqa: PLC0415
+        from twofold.wire.tracing import check  # noqa: PLC0415
+
+        settings = self._job.settings
+        watches: list[Watch] = []
+        if settings.log_requests:
+            from twofold.wire.request_log import log_request  # noqa: PLC0415 - few want it
+
+            watches.append(log_request)
+        exporters = check(os.environ)
+        if exporters:
+            from twofold.wire.opentelemetry import open_tracing  # noqa: PLC0415 - as above
+
+            scheme = "https" if settings.tls_cert else "http"
+            tracing = open_tracing(exporters, version=__version__, scheme=scheme)
+            watches.append(tracing.watch)
+            self._closing.append(tracing.close)
+        if not watches:
+            return Routes(service, settings, access=access, version=__version__)
+        from twofold.wire.watched import WatchedRoutes  # noqa: PLC0415 - as above
+
+        return WatchedRoutes(
+            service, settings, access=access, version=__version__, watches=watches
+        )  # fmt: skip
+
+    def _served(self, name: str, version: str) -> Served:
+        """Load a version here, or have it loaded in a process of its own."""
+        from twofold.serving.measure import expected_apart  # noqa: PLC0415 - see the module
+        from twofold.serving.service import Served  # noqa: PLC0415
+
+        record = self._registry.read(name, version)
+        if not expected_apart(record):
+            served = self._loaded_here(record)
+            if served is not None:
+                return served
+        lane = self._lane_apart(record, APART_START_S)
+        lane.start()
+        self._waited.append(lane)
+        return Served(record, self._metrics, apart=lane, example=self._example(record))
+
+    def _loaded_here(self, record: ModelVersion) -> Served | None:
+        """Load a version in this process; None if it turns out to be too slow for it."""
+        from twofold.predictor.load import SELF_TEST_ROWS, load, read_sample  # noqa: PLC0415
+        from twofold.serving.cost import Cost  # noqa: PLC0415
+        from twofold.serving.measure import Where, measure  # noqa: PLC0415
+        from twofold.serving.service import Contract, Served  # noqa: PLC0415
+        from twofold.serving.together import predict_together  # noqa: PLC0415
+        from twofold.serving.turn import Turn  # noqa: PLC0415
+
+        model = load(f"{record.name}@{record.version}", registry=self._job.registry)
+        rows = read_sample(self._registry, record).first(SELF_TEST_ROWS).rows.to_pylist()
+        check = Contract(record).check
+        costs = measure(model, [check(row) for row in rows])
+        if costs.where is Where.APART:
+            return None
+
+        def together(groups: Sequence[Any]) -> Sequence[Any]:
+            # What comes meanwhile waits as long as this takes.
+            self._pulse.touch(time.monotonic())
+            return predict_together(groups, served.predict)
+
+        turn = None
+        if costs.where is Where.TURN:
+            turn = Turn(
+                together,
+                self._loop.call_soon,
+                cost=Cost(costs.curve, now_s=time.monotonic()),
+                max_rows=self._job.settings.max_batch_rows,
+                max_tasks=self._job.settings.max_queued_requests,
+                clock=time.monotonic,
+                lag_s=self._pulse.lag_s,
+            )
+        served = Served(
+            record,
+            self._metrics,
+            model=model,
+            turn=turn,
+            # For requests of so many rows that the loop would stand still; started by the first.
+            apart=self._lane_apart(record, HERE_START_S),
+            one_by_one=costs.one_by_one,
+            example=rows[0] if rows else None,
+        )
+        return served
+
+    def _lane_apart(self, record: ModelVersion, start_s: float) -> Apart:
+        from twofold.serving.apart import Apart  # noqa: PLC0415 - see the module
+        from twofold.serving.cost import Cost, Curve  # noqa: PLC0415
+
+        settings = self._job.settings
+        slot = self._metrics.layout.slot(DEATHS)
+        lane = Apart(
+            lambda: self._spawn(record),
+            self._loop,
+            start_s=start_s,
+            name=f"{record.name}@{record.version}",
+            restarts=Restarts(max_per_min=settings.max_restarts_per_min),
+            died=lambda: self._metrics.add(slot),
+            max_predict_s=settings.max_predict_s,
+            max_batch_bytes=settings.max_body_bytes,
+            cost=Cost(Curve(0.0, 0.001), now_s=time.monotonic()),
+            max_rows=settings.max_batch_rows,
+            max_tasks=settings.max_queued_requests,
+            clock=time.monotonic,
+            lag_s=self._pulse.lag_s,
+        )
+        self._apart.append(lane)
+        return lane
+
+    def _spawn(self, record: ModelVersion) -> Child:
+        from twofold.serving.apart import Child  # noqa: PLC0415 - see the module
+        from twofold.serving.mailbox import Mailbox, Sender  # noqa: PLC0415
+
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        mailbox = Mailbox()
+        started_s = time.monotonic()
+        job = ApartJob(record.name, record.version, self._job.registry, self._job.settings)
+        process = context.Process(
+            target=predict_apart,
+            args=(job, theirs, mailbox),
+            name=f"twofold-model-{record.name}",
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        return Child(process, Sender(ours, mailbox), mailbox, started_s)
+
+    def _example(self, record: ModelVersion) -> Mapping[str, Any] | None:
+        """The first row of the version's sample, for the documentation."""
+        from twofold.predictor.load import read_sample  # noqa: PLC0415 - see the module
+
+        rows = read_sample(self._registry, record).rows.slice(0, 1).to_pylist()
+        return rows[0] if rows else None

@@ -1,0 +1,187 @@
+"""Where a server may be asked, over what, and by whom."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from twofold.app.serve import running_server
+from twofold.errors import ConfigError
+from twofold.serving.settings import ServeSettings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bad_inputs import GOOD, PREDICT, pack_model
+
+BODY = json.dumps({"row": GOOD})
+LIMIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack_model(tmp_path_factory.mktemp("listeners"))
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    command = ["openssl", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
+
+
+def certify(folder: Path, name: str, serial: int) -> None:
+    """Make `name.pem` and `name.key`, signed by `ca.pem`."""
+    subject = ["-subj", f"/CN={name}", "-nodes", "-newkey", "rsa:2048"]
+    openssl(folder, "req", *subject, "-keyout", f"{name}.key", "-out", f"{name}.csr")
+    (folder / "names.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", str(serial), "-days", "2"]
+    files = ["-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "names.ext"]
+    openssl(folder, "x509", "-req", *signer, *files)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        assert os.environ.get("CI") != "true", "needs openssl"
+        pytest.skip("needs openssl to make certificates")
+    folder = tmp_path_factory.mktemp("tls")
+    subject = ["-subj", "/CN=authority", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
+    openssl(folder, "req", "-x509", *subject, "-keyout", "ca.key", "-out", "ca.pem")
+    certify(folder, "server", 1)
+    certify(folder, "client", 2)
+    return folder
+
+
+@contextlib.contextmanager
+def serving(registry: Path, **settings: Any) -> Iterator[str]:
+    chosen = ServeSettings(port=0, workers=1, **settings)
+    with running_server(["demo"], registry=registry, settings=chosen) as url:
+        yield url
+
+
+def tls(folder: Path, *, client: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    if client:
+        context.load_cert_chain(folder / "client.pem", folder / "client.key")
+    return context
+
+
+def ask(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, Any]:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 0
+    connection = (
+        http.client.HTTPConnection(host, port, timeout=LIMIT_S)
+        if context is None
+        else http.client.HTTPSConnection(host, port, timeout=LIMIT_S, context=context)
+    )
+    with contextlib.closing(connection):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("POST", PREDICT, BODY, named)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+def test_tls_serves_what_plain_http_serves_and_nothing_in_the_open(
+    registry: Path, certificates: Path
+) -> None:
+    files = {
+        "tls_cert": str(certificates / "server.pem"),
+        "tls_key": str(certificates / "server.key"),
+    }
+    with serving(registry, **files) as url:
+        assert url.startswith("https://")
+        assert ask(url, tls(certificates))[1]["prediction"] == 5.0
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), timeout=LIMIT_S) as client:
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert b"200" not in client.recv(1_000)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ask(url, ssl.create_default_context())
+
+
+def test_clients_without_a_certificate_are_turned_away_where_one_is_wanted(
+    registry: Path, certificates: Path
+) -> None:
+    files = {
+        "tls_cert": str(certificates / "server.pem"),
+        "tls_key": str(certificates / "server.key"),
+        "tls_client_ca": str(certificates / "ca.pem"),
+    }
+    with serving(registry, **files) as url:
+        assert ask(url, tls(certificates, client=True))[0] == 200
+        with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
+            ask(url, tls(certificates))
+
+
+def test_unix_socket_is_served_and_its_file_may_be_left_by_a_killed_server(
+    registry: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    for _ in range(2):
+        with serving(registry, uds=str(path)), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(LIMIT_S)
+            client.connect(str(path))
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY)}\r\n\r\n"
+            client.sendall((head + BODY).encode())
+            assert b'"prediction":5.0' in client.recv(10_000)
+
+
+def test_ipv6_is_served(registry: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(registry, host="::1") as url:
+        assert url.startswith("http://[::1]:")
+        assert ask(url)[1]["prediction"] == 5.0
+
+
+def test_public_address_is_refused_unless_something_guards_it(registry: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="expected API keys or TLS on a public address"),
+        serving(registry, host="0.0.0.0"),  # noqa: S104 - it is refused
+    ):
+        pass
+
+
+def new_key(folder: Path, name: str, *more: str) -> str:
+    command = [sys.executable, "-m", "twofold", "keys", "new", name, "--file=keys.toml", *more]
+    shown = subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True, timeout=LIMIT_S
+    ).stdout
+    return shown.split()[-1]
+
+
+def test_keys_are_asked_for_rotated_and_held_to_their_quota_in_all_workers_without_a_restart(
+    registry: Path, tmp_path: Path
+) -> None:
+    desk = new_key(tmp_path, "desk")
+    slow = new_key(tmp_path, "slow", "--max-requests-per-s=0.01", "--burst-requests=10")
+    chosen = ServeSettings(port=0, workers=2, api_keys=str(tmp_path / "keys.toml"))
+    with running_server(["demo"], registry=registry, settings=chosen) as url:
+        status, answer = ask(url)
+        assert (status, answer["code"]) == (401, "unauthorized")
+        assert ask(url, Authorization="Bearer tf_wrong")[0] == 401
+        assert ask(url, Authorization=f"Bearer {desk}")[0] == 200
+        # Every request has a connection of its own, so both workers answer some.
+        statuses = [ask(url, X_Api_Key=slow)[0] for _ in range(20)]
+        assert statuses.count(200) in (10, 11)
+        assert set(statuses) == {200, 429}
+        rotated = new_key(tmp_path, "desk", "--rotate")
+        end_s = time.monotonic() + LIMIT_S
+        while ask(url, X_Api_Key=rotated)[0] != 200:
+            assert time.monotonic() < end_s
+        assert ask(url, X_Api_Key=desk)[0] == 200
