@@ -12,7 +12,7 @@ DEMO := $(VENV)/.demo-ready
 DEV := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check bench fuzz docs clean requirements
+.PHONY: help setup demo test conformance lint types check bench fuzz docs clean requirements
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1@/p' Makefile | awk -F@ '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -43,8 +43,21 @@ demo: ## Pack a model, predict a million customers, serve one
 		&& echo "set-up: $$(( $$(date +%s) - began )) s" >&2
 	@$(BIN)/twofold demo
 
-test: $(DEV) ## Run the tests; ARGS="tests/unit -k words" for some
+test: $(DEV) $(if $(ARGS),$(findstring conformance,$(ARGS)),conformance) ## Run the tests; ARGS="tests/unit -k words" for some
 	$(BIN)/python -m pytest $(ARGS)
+
+# Foreign clients, each in an environment of its own: they want other versions than we do, and
+# than each other. Where one can't be had, its tests say so and are skipped; not in the CI.
+CLIENTS := $(patsubst requirements/%.in,.venv-%/.ready,$(wildcard requirements/conformance-*.in))
+
+conformance: $(DEV) ## Install the foreign clients of tests/conformance, into .venv-conformance-*
+	@$(MAKE) --silent --no-print-directory --jobs 2 $(CLIENTS)
+
+.venv-conformance-%/.ready: requirements/conformance-%.txt
+	@echo "setting up $(@D) from $< ..." >&2
+	@$(BIN)/python -m venv --clear --without-pip $(@D)
+	@$(PIP) --python $(@D)/bin/python install --no-compile --require-hashes --requirement $< \
+		&& touch $@ || { echo "$(@D) can't be set up; its tests are skipped" >&2; test "$$CI" != true; }
 
 lint: $(DEV) ## Check style, layout and import contracts
 	$(BIN)/ruff check
@@ -61,24 +74,27 @@ bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30
-FUZZERS := build/fuzz_forest build/fuzz_linear
-KERNEL := $(addprefix src/kernel/,forest.c inputs.c instructions.c linear.c link.c)
+FUZZERS := build/fuzz_forest build/fuzz_http build/fuzz_linear
+FUZZED := $(addprefix src/kernel/,forest.c inputs.c instructions.c linear.c link.c)
+build/fuzz_http: FUZZED := src/wire/plain.c
 SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 
-build/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(KERNEL) $(wildcard src/kernel/*.h)
+build/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h src/kernel/* src/wire/*)
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZED) -Isrc/kernel -o $@ $< $(KERNEL) -lm
+	$(CC) $(SANITIZED) -Isrc/kernel -Isrc/wire -o $@ $< $(FUZZED) -lm
 
-fuzz: $(FUZZERS) ## Fuzz the kernel under sanitizers; FUZZ_S=300 for five minutes
-	@set -e; for fuzzer in $(FUZZERS); do $$fuzzer $$(($(FUZZ_S) / 2)) $(FUZZ_SEED); done
+fuzz: $(FUZZERS) ## Fuzz the native code under sanitizers; FUZZ_S=300 for five minutes
+	@set -e; for fuzzer in $(FUZZERS); do \
+		$$fuzzer $$(($(FUZZ_S) / $(words $(FUZZERS)))) $(FUZZ_SEED); done
 
 docs: $(DEV) ## Write docs/reference anew from the code
 	$(BIN)/python -m twofold.cli.reference docs/reference
+	$(BIN)/python tests/e2e/bad_inputs.py docs/reference/bad-inputs.md
 
 clean: ## Remove what make and the tools made; packed models and stores stay
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -rf twofold-demo
+	rm -rf .venv-conformance-* twofold-demo
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Only for those who change a dependency; needs uv (`pipx install uv`). The other files are held
@@ -88,8 +104,13 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 requirements: ## Resolve requirements/*.txt anew from pyproject.toml and requirements/*.in
 	$(COMPILE) $(UPGRADE) pyproject.toml requirements/dev.in \
-		--extra lightgbm --extra onnx --extra sklearn --output-file requirements/dev.txt
+		--extra lightgbm --extra onnx --extra otel --extra sklearn \
+		--output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml requirements/build.in --constraint requirements/dev.txt \
 		--extra onnx --extra sklearn --output-file requirements/demo.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt \
 		--output-file requirements/base.txt
+	$(COMPILE) $(UPGRADE) requirements/bench.in --constraint requirements/dev.txt \
+		--output-file requirements/bench.txt
+	for file in requirements/conformance-*.in; do \
+		$(COMPILE) $(UPGRADE) $$file --output-file $${file%.in}.txt || exit 1; done

@@ -104,7 +104,7 @@ def settings_flags(section: str, cls: type, *, without: str | None = None) -> Ca
             if item.name == without:
                 continue
             shown = item.doc
-            if item.default not in ("", False):
+            if item.default != "" and item.default is not False:
                 shown += f"  [default: {item.default}]"
             # A flag that is true or false may stand alone.
             alone: dict[str, Any] = {}
