@@ -3,7 +3,9 @@
 #include <Python.h>
 #include <string.h>
 
+#include "desk.h"
 #include "plain.h"
+#include "scan.h"
 #include "tally.h"
 
 /* Made once, and given to every request that has them. */
@@ -93,27 +95,32 @@ PyDoc_STRVAR(scan_doc,
 "The request that came at `now_s`, if the bytes are one whole plain request and nothing more;\n"
 "else None. It never says what is wrong.");
 
-static PyObject *scanner_scan(Scanner *self, PyObject *const *args, Py_ssize_t count) {
-    if (count != 2 || !PyBytes_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "scan takes bytes, and when they came");
-        return NULL;
-    }
-    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(args[0]);
-    struct plain plain;
-    if (!plain_scan(bytes, (size_t)PyBytes_GET_SIZE(args[0]), &self->limits, &plain))
+PyObject *scan_request(PyObject *scanner, PyObject *data, PyObject *now_s, struct plain *plain) {
+    const Scanner *self = (Scanner *)scanner;
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data);
+    if (!plain_scan(bytes, (size_t)PyBytes_GET_SIZE(data), &self->limits, plain))
         Py_RETURN_NONE;
-    PyObject *target = bytes_of(bytes, &plain.target), *headers = headers_of(bytes, &plain),
-             *body = bytes_of(bytes, &plain.body), *request = NULL;
+    PyObject *target = bytes_of(bytes, &plain->target), *headers = headers_of(bytes, plain),
+             *body = bytes_of(bytes, &plain->body), *request = NULL;
     if (target && headers && body) {
         PyObject *connection =
-            plain.asks_to_keep_alive ? self->keep_alive_connection : self->default_connection;
-        PyObject *fields[] = {methods[plain.method], target, headers, body, connection, args[1]};
+            plain->asks_to_keep_alive ? self->keep_alive_connection : self->default_connection;
+        PyObject *fields[] = {methods[plain->method], target, headers, body, connection, now_s};
         request = PyObject_Vectorcall(self->request_type, fields, 6, NULL);
     }
     Py_XDECREF(target);
     Py_XDECREF(headers);
     Py_XDECREF(body);
     return request;
+}
+
+static PyObject *scanner_scan(Scanner *self, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2 || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "scan takes bytes, and when they came");
+        return NULL;
+    }
+    struct plain plain;
+    return scan_request((PyObject *)self, args[0], args[1], &plain);
 }
 
 static PyMethodDef scanner_methods[] = {
@@ -126,7 +133,7 @@ PyDoc_STRVAR(scanner_doc,
 "        max_header_bytes, max_url_bytes, max_body_bytes)\n--\n\n"
 "The quick way through plain requests.");
 
-static PyTypeObject ScannerType = {
+PyTypeObject ScannerType = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "twofold._wire.Scanner",
     .tp_doc = scanner_doc,
@@ -159,10 +166,12 @@ static int make_shared(void) {
 }
 
 PyMODINIT_FUNC PyInit__wire(void) {
-    if (PyType_Ready(&ScannerType) || PyType_Ready(&TallyType) || make_shared()) return NULL;
+    if (PyType_Ready(&ScannerType) || PyType_Ready(&TallyType) ||
+        PyType_Ready(&DeskType) || make_shared() || desk_make_shared()) return NULL;
     PyObject *made = PyModule_Create(&module);
     if (made && (PyModule_AddObjectRef(made, "Scanner", (PyObject *)&ScannerType) ||
-                 PyModule_AddObjectRef(made, "Tally", (PyObject *)&TallyType)))
+                 PyModule_AddObjectRef(made, "Tally", (PyObject *)&TallyType) ||
+                 PyModule_AddObjectRef(made, "Desk", (PyObject *)&DeskType)))
         Py_CLEAR(made);
     return made;
 }

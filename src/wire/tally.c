@@ -81,14 +81,40 @@ static int add_to(const Tally *self, PyObject *slot, double amount) {
     return 0;
 }
 
-static int observe_in(const Tally *self, PyObject *slot, PyObject *number) {
-    double *series = slot_of(self, slot, self->n_bounds + 2), value;
-    if (!series || read_number(number, &value)) return -1;
+static void put(const Tally *self, double *series, double value) {
     int bucket = 0;
     while (bucket < self->n_bounds && self->bounds[bucket] < value) bucket++;
     series[bucket] += 1.0;
     series[self->n_bounds + 1] += value;
+}
+
+static int observe_in(const Tally *self, PyObject *slot, PyObject *number) {
+    double *series = slot_of(self, slot, self->n_bounds + 2), value;
+    if (!series || read_number(number, &value)) return -1;
+    put(self, series, value);
     return 0;
+}
+
+int tally_has(PyObject *tally, const struct answered_slots *slots) {
+    const Tally *self = (Tally *)tally;
+    const Py_ssize_t counters[] = {slots->response, slots->ok, slots->rows};
+    const Py_ssize_t histograms[] = {slots->duration, slots->queue, slots->predict};
+    for (int i = 0; i < 3; i++)
+        if (counters[i] < 0 || counters[i] >= self->size || histograms[i] < 0 ||
+            histograms[i] > self->size - (self->n_bounds + 2))
+            return 0;
+    return 1;
+}
+
+void tally_one(PyObject *tally, const struct answered_slots *slots, double duration_s,
+               double queue_s, double predict_s) {
+    const Tally *self = (Tally *)tally;
+    self->numbers[slots->response] += 1.0;
+    self->numbers[slots->ok] += 1.0;
+    self->numbers[slots->rows] += 1.0;
+    put(self, self->numbers + slots->duration, duration_s);
+    put(self, self->numbers + slots->queue, queue_s);
+    put(self, self->numbers + slots->predict, predict_s);
 }
 
 static int expect(Py_ssize_t count, Py_ssize_t least, Py_ssize_t most) {

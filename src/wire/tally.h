@@ -7,4 +7,15 @@
 
 extern PyTypeObject TallyType;
 
+/* Where an answered request is counted; see tally_answered_doc. */
+struct answered_slots {
+    Py_ssize_t response, ok, rows, duration, queue, predict;
+};
+
+/* Whether a tally has all of these slots. */
+int tally_has(PyObject *tally, const struct answered_slots *slots);
+/* Count an answered request of one row, and its response. */
+void tally_one(PyObject *tally, const struct answered_slots *slots, double duration_s,
+               double queue_s, double predict_s);
+
 #endif

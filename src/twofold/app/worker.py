@@ -139,12 +139,15 @@ class _Worker:
         quotas = Quotas(job.quotas.view, regions=2 * job.workers, region=self._number)
         access = Access(keys, quotas)
         slot = metrics.layout.slot(CONNECTIONS)
+        answers = self._answers(service, access)
         connections = Connections(
-            self._answers(service, access),
+            answers,
             job.settings,
             clock=time.monotonic,
             touch=self._pulse.touch,
             changed=lambda count: metrics.add(slot, count),
+            common=answers.common(),
+            tally=metrics.tally,
         )
 
         def ready() -> None:

@@ -11,7 +11,7 @@ import dataclasses
 import enum
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from twofold.serving.native import native
 
@@ -208,6 +208,7 @@ class Metrics:
         add: Adds an amount (by default 1) to the counter or gauge at a slot.
         observe: Puts a value into the histogram that starts at a slot.
         answered: Counts a request that was answered; see `_Tally.answered`.
+        tally: What does all this natively; None where it wasn't built.
     """
 
     def __init__(self, layout: Layout, shared: memoryview, region: int) -> None:
@@ -227,7 +228,8 @@ class Metrics:
                 for labels in family.series:
                     own[layout.slot(family.name, *labels)] = 0.0
         built = native()
-        tally = _Tally(own) if built is None else built.Tally(own, BOUNDS_S)
+        self.tally: Any = None if built is None else built.Tally(own, BOUNDS_S)
+        tally = _Tally(own) if self.tally is None else self.tally
         self.add: Callable[..., None] = tally.add
         self.observe: Callable[[int, float], None] = tally.observe
         self.answered: Callable[..., None] = tally.answered

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
-from typing import Protocol
+from typing import Any, Protocol
 
 from twofold.serving.settings import ServeSettings
 from twofold.serving.waiting import Task
+from twofold.wire.desk import Common, make_desk
 from twofold.wire.http import (
     CLOSE,
     CONTINUE,
@@ -78,7 +79,7 @@ class Connections:
         date: The Date header line, renewed with every `check`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who is told of what, named
         self,
         answers: Answers,
         settings: ServeSettings,
@@ -86,6 +87,8 @@ class Connections:
         clock: Callable[[], float],
         touch: Callable[[float], None] = lambda _: None,
         changed: Callable[[int], None] = lambda _: None,
+        common: Iterable[Common] = (),
+        tally: Any = None,
     ) -> None:
         """Begin without connections.
 
@@ -95,6 +98,8 @@ class Connections:
             clock: Monotonic seconds.
             touch: Told the instant whenever bytes have come.
             changed: Told +1 for every connection opened and -1 for every one closed.
+            common: What may be answered natively; see `twofold.wire.desk`.
+            tally: Where such answers are counted.
         """
         self.answers = answers
         self.settings = settings
@@ -102,7 +107,11 @@ class Connections:
         self.limits = Limits(
             settings.max_body_bytes, settings.max_header_bytes, settings.max_url_bytes
         )
-        self.scan = scanner(self.limits)
+        self._scan = scanner(self.limits)
+        self._desk = make_desk(self._scan, tally, clock, common)
+        self.take: Callable[[bytes, float], bytes | Request | None] = (
+            self._scan if self._desk is None else self._desk.take
+        )
         self.touch = touch
         self.leaving = False
         self.draining = False
@@ -146,8 +155,15 @@ class Connections:
         for connection in tuple(self._open):
             connection.abort()
 
+    def leave(self) -> None:
+        """End every connection with the last response it waits for."""
+        self.leaving = True
+        self.take = self._scan  # the desk doesn't say that a connection ends
+
     def _renew_date(self) -> None:
         self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        if self._desk is not None:
+            self._desk.set_date(self.date)
 
 
 class Connection(asyncio.Protocol):
@@ -200,9 +216,12 @@ class Connection(asyncio.Protocol):
         now_s = every.clock()
         every.touch(now_s)
         if parser.phase is IDLE and self._writable and not self._events and not self._waiting:
-            request = every.scan(data, now_s)
+            request = every.take(data, now_s)
             if request is not None:
                 parser.since_s = now_s
+                if isinstance(request, bytes):
+                    self._transport.write(request)
+                    return
                 self._waiting = request
                 response = every.answers.answer(request, self)
                 if response is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from html import escape
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from twofold.serving.service import Served, Service
 from twofold.wire.describe import describe_model, example_row
+from twofold.wire.openapi import infer_example, invocations_examples
 
 CONTENT_TYPE = b"text/html; charset=utf-8"
 HEADERS = (
@@ -40,6 +42,7 @@ button { background: var(--accent); border: 0; border-radius: 6px; color: #fff; 
 """
 
 SCRIPT = """
+for (const origin of document.querySelectorAll("span")) origin.textContent = location.origin;
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -63,9 +66,14 @@ for (const form of document.querySelectorAll("form")) {
 """
 
 ROUTES = (
+    ("POST", "/invocations", "predict with the first model (MLflow, SageMaker)"),
     ("GET", "/v1/models", "the served models"),
+    ("GET", "/v2", "the server, for clients of the Open Inference Protocol"),
+    ("POST", "/v2/repository/index", "every version and its state"),
     ("GET", "/v2/health/live", "whether the process is up"),
     ("GET", "/v2/health/ready", "whether models are loaded and requests are taken"),
+    ("GET", "/ping", "the same, for clients of MLflow"),
+    ("GET", "/version", "the version of twofold"),
     ("GET", "/metrics", "Prometheus metrics of all workers"),
     ("GET", "/openapi.json", "this page for programs (OpenAPI 3.1)"),
 )
@@ -80,6 +88,12 @@ def docs_page(service: Service) -> bytes:
         for method, path, what in (
             ("POST", _path(service, item, "/predict"), f"predict with {_title(item)}"),
             ("GET", _path(service, item), f"signature, output and runtimes of {_title(item)}"),
+            (
+                "POST",
+                _path(service, item, "/infer", api="v2"),
+                "the same in the Open Inference Protocol V2",
+            ),
+            ("GET", _path(service, item, api="v2"), "its inputs and outputs in that protocol"),
         )
     ]
     parts = [
@@ -96,6 +110,7 @@ def docs_page(service: Service) -> bytes:
             "answered in time is answered 504.</p>"
         ),
         *(_model(service, item) for item in models),
+        _commands(service, models[0]),
         f"<script>{SCRIPT}</script></html>",
     ]
     return "\n".join(parts).encode()
@@ -105,9 +120,9 @@ def _title(item: Served) -> str:
     return f"{item.name} version {item.version}"
 
 
-def _path(service: Service, item: Served, tail: str = "") -> str:
+def _path(service: Service, item: Served, tail: str = "", *, api: str = "v1") -> str:
     pinned = "" if item is service.default(item.name) else f"/versions/{item.version}"
-    return f"/v1/models/{item.name}{pinned}{tail}"
+    return f"/{api}/models/{item.name}{pinned}{tail}"
 
 
 def _model(service: Service, item: Served) -> str:
@@ -137,6 +152,26 @@ def _model(service: Service, item: Served) -> str:
             "</textarea><button>Predict</button><pre aria-live=polite></pre></form>"
         ),
     ]
+    return "\n".join(lines)
+
+
+def _commands(service: Service, item: Served) -> str:
+    """One row in the words of other servers' clients, to be pasted into a shell."""
+    split, _, _ = invocations_examples(item)
+    lines = ["<h2>With clients of other servers</h2>"]
+    for what, path, body in (
+        (
+            "Open Inference Protocol V2",
+            _path(service, item, "/infer", api="v2"),
+            infer_example(item),
+        ),
+        ("MLflow", "/invocations", split),
+    ):
+        text = shlex.quote(msgspec.json.encode(body).decode())
+        lines.append(
+            f"<h3>{what}</h3><pre>curl <span>http://HOST:PORT</span>{escape(path)} "
+            f"-H 'Content-Type: application/json' -d {escape(text)}</pre>"
+        )
     return "\n".join(lines)
 
 

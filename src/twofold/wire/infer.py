@@ -24,6 +24,7 @@ from twofold.serving.waiting import Task
 from twofold.wire.access import PRIORITY, Access
 from twofold.wire.call import Call, Reader
 from twofold.wire.connection import Caller
+from twofold.wire.desk import Common
 from twofold.wire.http import Request, Response
 from twofold.wire.refusal import outcome_of, refusal
 from twofold.wire.request_id import REQUEST_ID
@@ -104,6 +105,21 @@ class Infer:
         except Exception as error:
             service.count(served, outcome_of(error), request.received_s)
             raise
+
+    def common(self, target: bytes, response_slot: int) -> Common | None:
+        """What the desk needs to answer common requests for a target; None if it can't."""
+        served, quick = self._served, self._quick
+        if quick is None or self._minds_lag or not self._access.is_open or type(self) is not Infer:
+            return None
+        slots = (
+            response_slot,
+            served.ok_slot,
+            served.rows_slot,
+            served.duration_slot,
+            served.queue_slot,
+            served.predict_slot,
+        )
+        return target, self._reader.plain, quick, slots, LARGE_BYTES
 
     def _read(self, request: Request, caller: Caller, terms: Terms) -> Response | None:
         """Answer a request that was admitted, or see that it is answered."""

@@ -99,7 +99,7 @@ async def _listen(
 
     def told(event: asyncio.Event) -> None:
         # Whoever is answered from now on is told that the connection ends.
-        connections.leaving = True
+        connections.leave()
         event.set()
 
     def hear() -> None:

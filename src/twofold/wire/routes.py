@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +19,7 @@ from twofold.wire.access import Access
 from twofold.wire.asgi import Mounted
 from twofold.wire.connection import Caller
 from twofold.wire.describe import describe_model, describe_models
+from twofold.wire.desk import Common
 from twofold.wire.exposition import CONTENT_TYPE as METRICS_TYPE
 from twofold.wire.exposition import exposition
 from twofold.wire.http import NOTHING_READ, Request, Response, split_target
@@ -99,6 +100,14 @@ class Routes:
         reader = readers(served, max_rows=self._settings.max_rows)[protocol]
         infer = Infer(self._service, served, reader, protocol, self._access, self._settings)
         return {b"POST": infer}
+
+    def common(self) -> Iterator[Common]:
+        """What may be answered natively; see `twofold.wire.desk`."""
+        for target, route in self._routes.items():
+            handler = route.get(b"POST")
+            found = handler.common(target, self._slots[OK]) if isinstance(handler, Infer) else None
+            if found is not None:
+                yield found
 
     def answer(self, request: Request, caller: Caller) -> Response | None:
         """Answer a request, a failed one too; None if its answer comes later."""

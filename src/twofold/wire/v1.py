@@ -71,7 +71,7 @@ class V1:
         return Call(rows, self._many)
 
     def _one(self, columns: Sequence[Sequence[Any]]) -> Response:
-        prediction = self._listed(columns)[0]
+        prediction = columns[0][0] if len(columns) == 1 else self._listed(columns)[0]
         return Response(OK, b'{"prediction":' + _encode(prediction) + self._tail)
 
     def _many(self, columns: Sequence[Sequence[Any]]) -> Response:

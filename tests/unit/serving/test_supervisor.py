@@ -215,14 +215,11 @@ def test_next_generation_takes_over_when_all_of_it_is_ready(start: Start) -> Non
     # Nobody is asked to leave before the last of the new ones, who is late, is ready.
     left = min(program.lines.index(f"worker {index} asked to leave") for index in (0, 1))
     assert program.lines.index("worker 3 late") < left
-    assert sorted(program.ends(signal.SIGTERM)) == [
-        "signals restored",
-        "stopping",
-        "worker 2 done",
-        "worker 2 told",
-        "worker 3 done",
-        "worker 3 told",
-    ]
+    lines = program.ends(signal.SIGTERM)
+    # The old ones are about to be gone; they may still be told.
+    assert {"worker 2 done", "worker 3 done"} <= set(lines)
+    assert not {"worker 0 done", "worker 1 done"} & set(lines)
+    assert lines[-1] == "signals restored"
     assert program.lines.count("ready") == 1
 
 

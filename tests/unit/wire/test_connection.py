@@ -328,7 +328,8 @@ def test_end_of_the_stream_inside_a_request_is_answered(bench: Bench) -> None:
 def test_draining_answers_what_is_in_flight_and_closes_what_is_idle(bench: Bench) -> None:
     (busy, busy_wire), (_, idle_wire) = bench.connect(), bench.connect()
     busy.data_received((GET % 1)[:10])
-    bench.connections.leaving = bench.connections.draining = True
+    bench.connections.leave()
+    bench.connections.draining = True
     bench.after(0.1)
     assert idle_wire.closed
     assert not busy_wire.closed
@@ -559,7 +560,7 @@ def test_leaving_server_answers_what_comes_and_says_that_the_connection_ends(
     bench: Bench,
 ) -> None:
     (asks, asks_wire), (_, idle_wire) = bench.connect(), bench.connect()
-    bench.connections.leaving = True
+    bench.connections.leave()
     bench.after(1.0)
     assert not idle_wire.closed, "its next request may be on its way"
     asks.data_received(GET % 1 + GET % 2)
@@ -571,7 +572,7 @@ def test_leaving_server_answers_what_comes_and_says_that_the_connection_ends(
 def test_leaving_server_answers_later_all_that_was_pipelined(bench: Bench) -> None:
     connection, wire = bench.connect()
     connection.data_received(LATER % 1 + GET % 2 + LATER % 3)
-    bench.connections.leaving = True
+    bench.connections.leave()
     bench.echo.end("/later/1")
     assert (wire.answers, wire.closed) == (["/later/1", "/2"], False)
     bench.echo.end("/later/3")
@@ -582,7 +583,8 @@ def test_leaving_server_answers_later_all_that_was_pipelined(bench: Bench) -> No
 def test_draining_server_waits_for_what_is_answered_later(bench: Bench) -> None:
     connection, wire = bench.connect()
     connection.data_received(LATER % 1)
-    bench.connections.leaving = bench.connections.draining = True
+    bench.connections.leave()
+    bench.connections.draining = True
     bench.after(1.0)
     assert not wire.closed
     bench.echo.end("/later/1")

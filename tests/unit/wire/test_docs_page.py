@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from html.parser import HTMLParser
 from typing import Any
 
@@ -25,6 +26,7 @@ class Page(HTMLParser):
         self.forms: list[tuple[str, str]] = []
         self.paragraphs: list[str] = []
         self.elements: list[str] = []
+        self.commands: list[str] = []
         self._text = ""
         self.feed(content.decode())
 
@@ -34,7 +36,7 @@ class Page(HTMLParser):
             self.rows.append([])
         elif tag == "form":
             self.forms.append((dict(attrs)["data-path"] or "", ""))
-        if tag in ("td", "p", "textarea"):
+        if tag in ("td", "p", "pre", "textarea"):
             self._text = ""
 
     def handle_endtag(self, tag: str) -> None:
@@ -42,6 +44,8 @@ class Page(HTMLParser):
             self.rows[-1].append(self._text)
         elif tag == "p":
             self.paragraphs.append(self._text)
+        elif tag == "pre" and self._text:
+            self.commands.append(self._text)
         elif tag == "textarea":
             self.forms[-1] = (self.forms[-1][0], self._text)
 
@@ -90,16 +94,33 @@ def test_each_form_sends_a_row_that_is_answered_by_the_version_it_stands_under(
 def test_every_route_shown_is_one_of_the_servers(bench: Any) -> None:
     page = Page(docs_page(bench.service))
     shown = [row[:2] for row in page.rows if len(row) == 3]
-    assert [["GET", path] for _, path, _ in ROUTES] == shown[-len(ROUTES) :]
-    assert shown[:4] == [
+    assert [[method, path] for method, path, _ in ROUTES] == shown[-len(ROUTES) :]
+    assert shown[:8] == [
         ["POST", "/v1/models/churn/predict"],
         ["GET", "/v1/models/churn"],
+        ["POST", "/v2/models/churn/infer"],
+        ["GET", "/v2/models/churn"],
         ["POST", "/v1/models/churn/versions/2/predict"],
         ["GET", "/v1/models/churn/versions/2"],
+        ["POST", "/v2/models/churn/versions/2/infer"],
+        ["GET", "/v2/models/churn/versions/2"],
     ]
     for method, path in shown:
         wrong = "GET" if method == "POST" else "POST"
         assert bench.ask(wrong, path).status == 405, path
+
+
+def test_commands_send_what_is_answered_whatever_the_values_are(bench: Any) -> None:
+    churn = bench.service.find("churn")
+    churn.example = {"amount": 17.25, "plan": "<basic>"}
+    commands = [shlex.split(text) for text in Page(docs_page(bench.service)).commands]
+    for path, command in zip(("/v2/models/churn/infer", "/invocations"), commands, strict=True):
+        assert command[:2] == ["curl", f"http://HOST:PORT{path}"]
+        assert command[2:4] == ["-H", "Content-Type: application/json"]
+        assert bench.ask("POST", path, command[5].encode()).status == 200
+    page = page_of(bench, Field(name="f", type="string"), example={"f": HOSTILE})
+    for text in page.commands:
+        assert json.dumps(HOSTILE) in shlex.split(text)[5]
 
 
 @pytest.mark.parametrize(

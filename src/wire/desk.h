@@ -1,0 +1,13 @@
+/* The common infer request, from its bytes to those of its answer. */
+#ifndef TWOFOLD_DESK_H
+#define TWOFOLD_DESK_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+extern PyTypeObject DeskType;
+
+/* Make what all desks share; -1 with an error if it can't be. */
+int desk_make_shared(void);
+
+#endif
