@@ -27,13 +27,12 @@ struct route {
 
 static const char *const ROUTE = "twofold._wire.route";
 
-/* Names of attributes, as Python keeps them. */
-enum { STATUS, BODY, CONTENT_TYPE, HEADERS, TARGET, CONNECTION, NAMES };
+/* Names of a response's attributes, as Python keeps them. */
+enum { STATUS, BODY, CONTENT_TYPE, HEADERS, NAMES };
 static PyObject *names[NAMES];
 
 int desk_make_shared(void) {
-    const char *const texts[NAMES] = {"status",  "body",   "content_type",
-                                      "headers", "target", "connection"};
+    const char *const texts[NAMES] = {"status", "body", "content_type", "headers"};
     for (int i = 0; i < NAMES; i++)
         if (!(names[i] = PyUnicode_InternFromString(texts[i]))) return -1;
     return 0;
@@ -74,9 +73,10 @@ static void desk_dealloc(Desk *self) {
 
 PyDoc_STRVAR(add_doc,
 "add(target, plain, quick, slots, max_body_bytes)\n--\n\n"
-"Answer POST requests for a target: `plain` gives a request's row and what makes the response,\n"
-"or None; `quick` gives the row's prediction, or None. `slots` are those of the tally: responses,\n"
-"requests, rows, duration, queue, predict. Larger bodies are left to others.");
+"Answer POST requests for a target: `plain` gives the row in a body, whose JSON is as long as a\n"
+"header says or None, and what makes the response, or None; `quick` gives the row's prediction, or\n"
+"None. `slots` are those of the tally: responses, requests, rows, duration, queue, predict. Larger\n"
+"bodies are left to others.");
 
 static PyObject *desk_add(Desk *self, PyObject *args) {
     PyObject *target, *plain, *quick;
@@ -117,12 +117,27 @@ static PyObject *desk_set_date(Desk *self, PyObject *line) {
     Py_RETURN_NONE;
 }
 
-/* Whether no header asks for anything but the usual answer. */
-static int asks_nothing(const uint8_t *bytes, const struct plain *plain) {
-    static const char own[] = "x-twofold-";
+/* Whether no header asks for anything but the usual answer to JSON, or to JSON of a length that is
+ * then found. */
+static int asks_nothing(const uint8_t *bytes, const struct plain *plain, struct span *length) {
+    static const char own[] = "x-twofold-", json[] = "application/json",
+                      octets[] = "application/octet-stream";
+    int is_json = 1;
+    length->size = 0;
     for (uint32_t i = 0; i < plain->n_headers; i++) {
         const struct plain_header *header = &plain->headers[i];
+        const uint8_t *value = bytes + header->value.first;
         switch (header->known) {
+        case NAME_INFERENCE_LENGTH:
+            if (!header->value.size) return 0;
+            *length = header->value;
+            break;
+        case NAME_CONTENT_TYPE:
+            is_json = header->value.size == sizeof json - 1 && !memcmp(value, json, sizeof json - 1);
+            if (!is_json && (header->value.size != sizeof octets - 1 ||
+                             memcmp(value, octets, sizeof octets - 1)))
+                return 0;
+            break;
         case NAME_AUTHORIZATION:
         case NAME_CONTENT_ENCODING:
         case NAME_DEADLINE_MS:
@@ -137,7 +152,7 @@ static int asks_nothing(const uint8_t *bytes, const struct plain *plain) {
         default: break;
         }
     }
-    return 1;
+    return is_json || length->size;
 }
 
 static char *append(char *to, const char *from, size_t size) {
@@ -210,13 +225,23 @@ static PyObject *predicted(PyObject *plain_row, PyObject *quick) {
     return response;
 }
 
-static PyObject *answered(const Desk *self, const struct route *route, PyObject *request,
+static PyObject *bytes_at(const uint8_t *bytes, const struct span *span) {
+    return PyBytes_FromStringAndSize((const char *)bytes + span->first, (Py_ssize_t)span->size);
+}
+
+static PyObject *answered(const Desk *self, const struct route *route, const uint8_t *bytes,
+                          const struct plain *plain, const struct span *length,
                           double received_s) {
-    PyObject *plain_row = PyObject_CallOneArg(route->plain, request), *reply = NULL;
+    PyObject *body = bytes_at(bytes, &plain->body), *plain_row = NULL, *reply = NULL;
+    PyObject *json_length = length->size ? bytes_at(bytes, length) : Py_NewRef(Py_None);
+    if (body && json_length) {
+        PyObject *const parts[] = {body, json_length};
+        plain_row = PyObject_Vectorcall(route->plain, parts, 2, NULL);
+    }
     PyObject *response = plain_row ? predicted(plain_row, route->quick) : NULL;
-    PyObject *connection = response ? PyObject_GetAttr(request, names[CONNECTION]) : NULL;
-    if (connection) reply = render(self, response, connection);
-    Py_XDECREF(connection);
+    if (response) reply = render(self, response, scan_connection(self->scanner, plain));
+    Py_XDECREF(body);
+    Py_XDECREF(json_length);
     Py_XDECREF(response);
     Py_XDECREF(plain_row);
     const double now_s = reply ? now_of(self) : 0.0;
@@ -240,25 +265,22 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
         return NULL;
     }
     struct plain plain;
-    PyObject *request = scan_request(self->scanner, args[0], args[1], &plain);
-    if (!request || request == Py_None || plain.method != PLAIN_POST) return request;
+    struct span length;
+    if (!scan_plain(self->scanner, args[0], &plain)) Py_RETURN_NONE;
     const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(args[0]);
-    PyObject *target = PyObject_GetAttr(request, names[TARGET]);
-    PyObject *capsule = target ? PyDict_GetItemWithError(self->routes, target) : NULL;
-    Py_XDECREF(target);
-    if (!capsule) {
+    PyObject *capsule = NULL, *reply = NULL;
+    if (plain.method == PLAIN_POST && asks_nothing(bytes, &plain, &length)) {
+        PyObject *target = bytes_at(bytes, &plain.target);
+        /* Held: what is called below might change the routes. */
+        capsule = target ? Py_XNewRef(PyDict_GetItemWithError(self->routes, target)) : NULL;
+        Py_XDECREF(target);
         PyErr_Clear();
-        return request;
     }
-    const struct route *route = PyCapsule_GetPointer(capsule, ROUTE);
-    if ((Py_ssize_t)plain.body.size > route->max_body_bytes || !asks_nothing(bytes, &plain))
-        return request;
-    Py_INCREF(capsule); /* what is called below might change the routes */
-    PyObject *reply = answered(self, route, request, PyFloat_AS_DOUBLE(args[1]));
-    Py_DECREF(capsule);
-    if (!reply) return request;
-    Py_DECREF(request);
-    return reply;
+    const struct route *route = capsule ? PyCapsule_GetPointer(capsule, ROUTE) : NULL;
+    if (route && (Py_ssize_t)plain.body.size <= route->max_body_bytes)
+        reply = answered(self, route, bytes, &plain, &length, PyFloat_AS_DOUBLE(args[1]));
+    Py_XDECREF(capsule);
+    return reply ? reply : scan_request(self->scanner, args[0], args[1], &plain);
 }
 
 static PyMethodDef desk_methods[] = {

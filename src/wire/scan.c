@@ -95,16 +95,19 @@ PyDoc_STRVAR(scan_doc,
 "The request that came at `now_s`, if the bytes are one whole plain request and nothing more;\n"
 "else None. It never says what is wrong.");
 
-PyObject *scan_request(PyObject *scanner, PyObject *data, PyObject *now_s, struct plain *plain) {
+int scan_plain(PyObject *scanner, PyObject *data, struct plain *plain) {
+    return plain_scan((const uint8_t *)PyBytes_AS_STRING(data), (size_t)PyBytes_GET_SIZE(data),
+                      &((Scanner *)scanner)->limits, plain);
+}
+
+PyObject *scan_request(PyObject *scanner, PyObject *data, PyObject *now_s,
+                       const struct plain *plain) {
     const Scanner *self = (Scanner *)scanner;
     const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data);
-    if (!plain_scan(bytes, (size_t)PyBytes_GET_SIZE(data), &self->limits, plain))
-        Py_RETURN_NONE;
     PyObject *target = bytes_of(bytes, &plain->target), *headers = headers_of(bytes, plain),
              *body = bytes_of(bytes, &plain->body), *request = NULL;
     if (target && headers && body) {
-        PyObject *connection =
-            plain->asks_to_keep_alive ? self->keep_alive_connection : self->default_connection;
+        PyObject *connection = scan_connection(scanner, plain);
         PyObject *fields[] = {methods[plain->method], target, headers, body, connection, now_s};
         request = PyObject_Vectorcall(self->request_type, fields, 6, NULL);
     }
@@ -114,12 +117,18 @@ PyObject *scan_request(PyObject *scanner, PyObject *data, PyObject *now_s, struc
     return request;
 }
 
+PyObject *scan_connection(PyObject *scanner, const struct plain *plain) {
+    const Scanner *self = (Scanner *)scanner;
+    return plain->asks_to_keep_alive ? self->keep_alive_connection : self->default_connection;
+}
+
 static PyObject *scanner_scan(Scanner *self, PyObject *const *args, Py_ssize_t count) {
     if (count != 2 || !PyBytes_Check(args[0])) {
         PyErr_SetString(PyExc_TypeError, "scan takes bytes, and when they came");
         return NULL;
     }
     struct plain plain;
+    if (!scan_plain((PyObject *)self, args[0], &plain)) Py_RETURN_NONE;
     return scan_request((PyObject *)self, args[0], args[1], &plain);
 }
 

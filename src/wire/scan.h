@@ -9,7 +9,12 @@
 
 extern PyTypeObject ScannerType;
 
-/* The request in `data`, which must be bytes, and what was found of it; None if it isn't plain. */
-PyObject *scan_request(PyObject *scanner, PyObject *data, PyObject *now_s, struct plain *plain);
+/* Whether `data`, which must be bytes, is a plain request; only then `plain` is filled. */
+int scan_plain(PyObject *scanner, PyObject *data, struct plain *plain);
+/* The plain request that was found in `data`. */
+PyObject *scan_request(PyObject *scanner, PyObject *data, PyObject *now_s,
+                       const struct plain *plain);
+/* The header line about the connection that the response to a plain request carries; borrowed. */
+PyObject *scan_connection(PyObject *scanner, const struct plain *plain);
 
 #endif

@@ -31,8 +31,12 @@ Plain = tuple[Any, Callable[[Sequence[Sequence[Any]]], Response]]
 class Reader(Protocol):
     """Reads the requests of one protocol for one served version."""
 
-    def plain(self, request: Request) -> Plain | None:
+    def plain(self, body: bytes, json_length: bytes | None) -> Plain | None:
         """Read the one row of a common request, and leave it to the kernel to check it.
+
+        Args:
+            body: Of JSON, uncompressed.
+            json_length: How long the JSON is, if something else follows it.
 
         Returns:
             None for any other request, a wrong one too: `read` has the rules and the words.

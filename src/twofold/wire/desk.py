@@ -17,7 +17,9 @@ from twofold.wire.http import Request
 
 Slots = tuple[int, int, int, int, int, int]
 """Where an answer is counted: responses, requests, rows, duration, queue, predict."""
-Common = tuple[bytes, Callable[[Request], Plain | None], Callable[[Any], float | None], Slots, int]
+Common = tuple[
+    bytes, Callable[[bytes, bytes | None], Plain | None], Callable[[Any], float | None], Slots, int
+]
 """What a target has: itself, `Reader.plain`, the kernel's own way, the slots, the largest body."""
 
 

@@ -107,7 +107,7 @@ class Invocations:
         facts = {"Model": served.name, "Version": served.version, "Source": "live"}
         self._headers = b"".join(f"X-Twofold-{k}: {v}\r\n".encode() for k, v in facts.items())
 
-    def plain(self, request: Request) -> None:
+    def plain(self, body: bytes, json_length: bytes | None) -> None:
         """Leave every request to `read`; see `Reader`."""
 
     def read(self, request: Request) -> Call:

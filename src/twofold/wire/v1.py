@@ -42,18 +42,15 @@ class V1:
         self._tail = b"," + _encode(tail)[1:]
         self._has_tensors = any(field.type == "tensor" for field in served.signature.fields)
 
-    def plain(self, request: Request) -> Plain | None:
+    def plain(self, body: bytes, json_length: bytes | None) -> Plain | None:  # noqa: ARG002
         """Read one row; see `Reader`."""
-        kind = request.headers.get(b"content-type")
-        if kind is not None and (kind != JSON or b"content-encoding" in request.headers):
-            return None
         try:
-            body = _decode(request.body)
+            read = _decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        row: Any = body.row
-        if body.rows is not msgspec.UNSET or (
-            type(row) is dict and request.body.count(b":") != len(row) + 1  # type: ignore[arg-type]
+        row: Any = read.row
+        if read.rows is not msgspec.UNSET or (
+            type(row) is dict and body.count(b":") != len(row) + 1  # type: ignore[arg-type]
         ):
             return None
         return row, self._one

@@ -60,14 +60,14 @@ class V2:
         self._answers = Answers(served.name, served.version, served.output)
         self._plans: dict[bytes, _Plan] = {}
 
-    def plain(self, request: Request) -> Plain | None:
+    def plain(self, body: bytes, json_length: bytes | None) -> Plain | None:
         """Read one row; see `Reader`."""
         try:
-            plan, start = self._planned(request)
+            plan, start = self._planned(body, json_length)
             layout = plan.layout
             if layout.count != 1:
                 return None
-            return layout.rows(request.body, start)[0], plan.respond
+            return layout.rows(body, start)[0], plan.respond
         except TwofoldError:
             return None
 
@@ -78,7 +78,13 @@ class V2:
             WireError: It isn't of the protocol, or has too many rows.
             InvalidInput: Its tensors don't fit the signature.
         """
-        plan, start = self._planned(request)
+        headers = request.headers
+        kind = headers.get(b"content-type")
+        if kind is not None and kind not in (JSON, OCTETS):
+            _check_kind(kind)
+        if b"content-encoding" in headers:
+            _refuse_encoding(headers[b"content-encoding"])
+        plan, start = self._planned(request.body, headers.get(HEADER_LENGTH))
         layout = plan.layout
         rows = layout.rows(request.body, start)
         check = self._check
@@ -89,16 +95,8 @@ class V2:
             raise
         return Call(checked, plan.respond)
 
-    def _planned(self, request: Request) -> tuple[_Plan, int]:
+    def _planned(self, body: bytes, length: bytes | None) -> tuple[_Plan, int]:
         """Read the JSON of a request: what it says, and where it ends."""
-        headers = request.headers
-        kind = headers.get(b"content-type")
-        if kind is not None and kind not in (JSON, OCTETS):
-            _check_kind(kind)
-        if b"content-encoding" in headers:
-            _refuse_encoding(headers[b"content-encoding"])
-        body = request.body
-        length = headers.get(HEADER_LENGTH)
         if length is None:
             start = len(body)
             plan = self._plan(read_head(body))

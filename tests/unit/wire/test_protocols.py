@@ -82,7 +82,7 @@ def test_plain_request_of_one_row_is_read_as_the_rules_read_it_or_left_to_them(
         Protocol.MLFLOW: {"dataframe_records": [{"amount": 1.5, "plan": "pro"}]},
     }
     for body in (one[protocol], BODIES[protocol], b"", b"{", b"{}", b"\xff", b"[" * 9_999, b"[1]"):
-        plain = reader.plain(asked(body))
+        plain = reader.plain(asked(body).body, None)
         if plain is None:
             assert body != one[protocol] or protocol is not Protocol.V1
             continue
