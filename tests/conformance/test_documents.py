@@ -116,13 +116,13 @@ def test_metrics_are_parsed_by_the_client_library_as_what_they_say_they_are(
     assert versions == set(SERVED)
 
 
-def test_promtool_finds_no_fault_with_the_metrics(url: str) -> None:
+def test_promtool_finds_no_fault_with_the_metrics(request: pytest.FixtureRequest) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         skip("needs promtool, of Debian's package prometheus")
     done = subprocess.run(
         [str(promtool), "check", "metrics"],
-        input=metrics_of(url),
+        input=metrics_of(request.getfixturevalue("url")),
         capture_output=True,
         check=False,
         timeout=60,

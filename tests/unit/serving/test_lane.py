@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twofold.errors import DeadlineExceeded, Overloaded
 from twofold.serving.cost import Cost, Curve
-from twofold.serving.lane import LEAST_ROWS, PROBE_S, Lane
+from twofold.serving.lane import LEAST_ROWS, PROBE_S, SHUT_S, Lane, in_ms
 from twofold.serving.priority import Priority
 from twofold.serving.waiting import Task
 
@@ -127,6 +129,80 @@ def test_no_more_wait_than_there_is_room_for(make: Make, ask: Any) -> None:
         assert lane.admitted(within_s=1e9)
         lane.submit(ask().task)
     assert not lane.admitted(within_s=1e9, priority=INTERACTIVE)
+
+
+def test_refusal_holds_for_a_moment_for_all_who_have_no_better_chance(
+    make: Make, ask: Any, loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = make(Curve(0.0, 0.1))
+    lane.submit(ask(20).task)
+    asked: list[float] = []
+    monkeypatch.setattr(lane, "busy_s", lambda now_s: asked.append(now_s) or 0.0)
+    assert not lane.admitted(within_s=1.0)
+    assert not lane.admitted(within_s=1.0)
+    assert not lane.admitted(within_s=0.5, priority=BACKGROUND, rows=3)
+    assert len(asked) == 1, "nothing was worked out again"
+    loop.now_s += SHUT_S
+    assert not lane.admitted(within_s=1.0)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("better", [{"priority": INTERACTIVE}, {"within_s": 5.0}, {"rows": 1}])
+def test_who_has_a_better_chance_is_not_refused_for_the_sake_of_another(
+    make: Make, ask: Any, better: dict[str, Any]
+) -> None:
+    lane = make(Curve(0.0, 0.1))
+    lane.submit(ask(20).task)
+    refused: dict[str, Any] = {"within_s": 2.7, "priority": NORMAL, "rows": 10}
+    assert not lane.admitted(**refused)
+    assert lane.admitted(**{**refused, **better})
+
+
+def test_refusal_is_forgotten_when_less_waits(make: Make, ask: Any) -> None:
+    lane = make(Curve(0.0, 0.1))
+    lane.submit(ask(20).task)
+    assert not lane.admitted(within_s=1.0)
+    lane.batch()
+    assert lane.admitted(within_s=1.0)
+
+
+@given(
+    st.integers(1, 50),
+    st.lists(
+        st.tuples(st.integers(1, 50), st.sampled_from(Priority), st.floats(0.001, 10.0)),
+        min_size=2,
+        max_size=6,
+    ),
+)
+def test_nobody_is_refused_for_the_sake_of_another_who_would_be_admitted(
+    waiting: int, requests: list[tuple[int, Priority, float]]
+) -> None:
+    def lane() -> Still:
+        made = Still(
+            Cost(Curve(0.0, 0.1), now_s=0.0),
+            max_rows=100,
+            max_tasks=100,
+            clock=lambda: 0.0,
+            lag_s=lambda _: 0.0,
+        )
+        made.submit(Task(None, waiting, 1e9, NORMAL, lambda _: None, 0.0, 0.0))
+        return made
+
+    busy = lane()
+    for rows, priority, within_s in requests:
+        found = busy.admitted(within_s, priority, rows)
+        # It may only make up for what passes while it holds.
+        alone = [lane().admitted(within_s - slack_s, priority, rows) for slack_s in (0.0, SHUT_S)]
+        assert found in alone
+
+
+def test_times_are_told_in_milliseconds_short_ones_with_three_digits() -> None:
+    assert [in_ms(seconds) for seconds in (12.3456, 0.25, 0.0123456, 0.00005)] == [
+        "12346 ms",
+        "250 ms",
+        "12.3 ms",
+        "0.05 ms",
+    ]
 
 
 def test_idle_lane_takes_a_request_in_that_it_may_not_manage(make: Make) -> None:
