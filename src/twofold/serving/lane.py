@@ -147,7 +147,9 @@ class Lane:
         if not batch and begins_s <= now_s and now_s - self._probed_s >= PROBE_S:
             # Nothing else is to be done. If nobody were ever predicted of whom it is expected to
             # take too long, an expectation that is wrong would never be put right.
-            batch = [task for task in expired if task.deadline_s > now_s][:1]
+            # A few rows are enough: many would take long indeed.
+            few = self.batch_rows
+            batch = [task for task in expired if task.deadline_s > now_s and task.rows <= few][:1]
             self._probed_s = now_s if batch else self._probed_s
         for task in expired:
             if task not in batch:

@@ -260,6 +260,18 @@ def test_busy_model_is_never_asked_for_what_is_expected_to_be_late(make: Make, a
     assert isinstance(asked.answer, DeadlineExceeded)
 
 
+def test_model_is_not_asked_for_many_rows_only_to_see_how_long_they_take(
+    make: Make, ask: Any
+) -> None:
+    lane = make(Curve(0.0, 0.3))
+    many = ask(LEAST_ROWS + 1, within_s=1.0)
+    few = ask(LEAST_ROWS, within_s=1.0)
+    for item in (many, few):
+        lane.submit(item.task)
+    assert lane.batch() == [few.task]
+    assert isinstance(many.answer, DeadlineExceeded)
+
+
 def test_nobody_is_probed_with_whose_deadline_has_passed(make: Make, ask: Any, loop: Any) -> None:
     lane = make(Curve(5.0, 0.0))
     asked = ask(within_s=1.0)
