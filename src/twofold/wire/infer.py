@@ -172,31 +172,24 @@ class Infer:
         allowed_s = _seconds(headers[DEADLINE]) if DEADLINE in headers else self._deadline_s
         deadline_s = received_s + allowed_s
         expected_s = 0.0
+        if now_s > deadline_s:
+            raise _passed(received_s, deadline_s, now_s)
         lane = served.apart
         if lane is not None and (served.model is None or size_bytes > LARGE_BYTES):
             rows = lane.rows_of(size_bytes)
             expected_s = lane.admit(rows, priority, deadline_s, now_s)
         elif served.turn is not None:
             expected_s = served.turn.admit(1, priority, deadline_s, now_s)
-        elif now_s > deadline_s or self._minds_lag or DEADLINE in headers:
-            self._admit_direct(received_s, deadline_s, now_s)
+        elif self._minds_lag or DEADLINE in headers:
+            self._admit_direct(deadline_s - received_s, now_s)
         # Last, so that nothing else that is refused uses a quota up.
         if key is not None and takes_quota:
             access.take(key, now_s=now_s)
         return deadline_s, priority, now_s, expected_s
 
-    def _admit_direct(self, received_s: float, deadline_s: float, now_s: float) -> None:
-        if now_s > deadline_s:
-            raise DeadlineExceeded(
-                problem(
-                    "deadline",
-                    f"{in_ms(deadline_s - received_s)} to be enough",
-                    f"{in_ms(now_s - deadline_s)} more before the model was asked",
-                    "Send X-Twofold-Deadline-Ms with more time, or fewer requests at once.",
-                )
-            )
+    def _admit_direct(self, allowed_s: float, now_s: float) -> None:
         lag_s = self._service.lag_s(now_s)
-        if lag_s > deadline_s - received_s:
+        if lag_s > allowed_s:
             raise Overloaded(
                 f"server: expected to be in time, got {in_ms(lag_s)} behind. Try again later.",
                 retry_after_s=retry_after_s(lag_s, random()),  # noqa: S311 - no secret
@@ -300,6 +293,17 @@ class Infer:
             response.status, response.body, response.content_type,
             response.headers + stages.encode(),
         )  # fmt: skip
+
+
+def _passed(received_s: float, deadline_s: float, now_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        problem(
+            "deadline",
+            f"{in_ms(deadline_s - received_s)} to be enough",
+            f"{in_ms(now_s - deadline_s)} more before the model was asked",
+            "Send X-Twofold-Deadline-Ms with more time, or fewer requests at once.",
+        )
+    )
 
 
 def _seconds(text: bytes) -> float:

@@ -357,12 +357,14 @@ def test_deadline_counts_from_the_first_byte(
     headers = {} if text is None else {b"x-twofold-deadline-ms": text}
     for lanes in (LANES["turn"](), LANES["apart"]()):
         desk = Desk(bench, **lanes)
-        desk.ask(headers=headers, ago_s=0.125)
+        desk.ask(headers=headers, ago_s=0.5 * allowed_s)
         [lane] = [lane for lane in (desk.turn, desk.apart) if lane]
         [task] = lane.tasks
-        expected_s = bench.now_s - 0.125 + allowed_s
+        expected_s = bench.now_s + 0.5 * allowed_s
         assert task.deadline_s == pytest.approx(expected_s, abs=1e-9)
         assert lane.admitted[0][2] == task.deadline_s
+        assert desk.ask(headers=headers, ago_s=1.01 * allowed_s).status == 504
+        assert len(lane.tasks) == 1
     desk = Desk(bench)
     assert desk.ask(headers=headers, ago_s=0.99 * allowed_s).status == 200
     late = desk.ask(headers=headers, ago_s=1.01 * allowed_s)
