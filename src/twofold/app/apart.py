@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,6 +19,9 @@ from twofold.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
     from twofold.wire.answer import Answerer
+
+PR_SET_PDEATHSIG = 1
+"""See prctl(2)."""
 
 log = logging.getLogger("twofold.serving")
 
@@ -36,6 +41,7 @@ def predict_apart(job: ApartJob, pipe: Connection, mailbox: Mailbox) -> None:
     # A signal for all processes of the server is for the supervisor: this one ends with its pipe.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
     set_up(f"model {job.name}", job.settings)
     try:
         answerer, hello = _loaded(job)
@@ -52,6 +58,12 @@ def predict_apart(job: ApartJob, pipe: Connection, mailbox: Mailbox) -> None:
     gc.freeze()
     say_hello(pipe, hello)
     answer_batches(pipe, mailbox, answerer, clock=time.monotonic)
+
+
+def _end_with_parent() -> None:
+    """Be ended with the worker even in the middle of a prediction, where the system can do that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _loaded(job: ApartJob) -> tuple[Answerer, Hello]:

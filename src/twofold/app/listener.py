@@ -62,6 +62,13 @@ class Tls:
         return found
 
 
+def unbound(listener: socket.socket, settings: ServeSettings) -> None:
+    """Let go of what `bound` gave; a Unix socket leaves no file."""
+    listener.close()
+    if settings.uds:
+        Path(settings.uds).unlink(missing_ok=True)
+
+
 def tls_of(settings: ServeSettings) -> Tls | None:
     """What TLS needs, if there is to be any.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from twofold.app.listener import bound, tls_of, url_of
+from twofold.app.listener import bound, tls_of, unbound, url_of
 from twofold.app.logs import set_up
 from twofold.app.worker import Job, work
 from twofold.errors import ConfigError, TwofoldError, problem
@@ -89,7 +89,7 @@ def serve(
             ready=lambda: ready(url) if ready is not None else None,
             restarted=lambda: versions.count(RESTARTS),
             # While it is open here, the system takes connections that nobody would answer.
-            stopping=listener.close,
+            stopping=functools.partial(unbound, listener, settings),
             changes=Changes(
                 versions.look, versions.switched, versions.refused, settings.watch_registry_s
             )

@@ -175,6 +175,7 @@ class _Worker:
                 )
             finally:
                 self.stop()
+                metrics.clear_gauges()
 
         # What was loaded stays to the end: the collector need not look at it again and again.
         gc.collect()
@@ -271,6 +272,7 @@ class _Worker:
             # For requests of so many rows that the loop would stand still; started by the first.
             apart=self._lane_apart(record, HERE_START_S),
             one_by_one=costs.one_by_one,
+            rows_here=costs.rows_here,
             example=rows[0] if rows else None,
         )
         return served

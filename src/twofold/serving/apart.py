@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twofold.errors import ConfigError, DeadlineExceeded, PredictionFailed, problem
+from twofold.errors import ConfigError, DeadlineExceeded, Overloaded, PredictionFailed, problem
+from twofold.serving.admission import MIN_RETRY_S
 from twofold.serving.cost import Curve
 from twofold.serving.lane import Lane, in_ms, too_late
 from twofold.serving.mailbox import MAX_TASKS, SLOTS, Hello, Job, Mailbox, Sender
@@ -22,6 +23,11 @@ from twofold.serving.waiting import Task
 
 log = logging.getLogger("twofold.serving")
 
+COUNTED_BYTES = 65_536
+MAX_BATCHES_HELD = 4
+"""So many times the bodies of a micro-batch may wait; bodies that aren't counted are few bytes."""
+JOIN_S = 1.0
+"""A killed process is gone sooner, unless the system itself hangs."""
 SWEEP_S = 0.005
 """How often deadlines are looked at while somebody waits; a 504 is that much late at most."""
 RETRY_S = 1.0
@@ -157,8 +163,9 @@ class Apart(Lane):
     def busy_s(self, now_s: float) -> float:
         """Predicted seconds until what was handed over is done."""
         if not self.is_ready:
-            since_s = now_s if self._child is None else self._child.started_s
-            return abs(self._start_took_s - (now_s - since_s))
+            if self._child is None:
+                return self._restarts.wait_s(now_s) + self._start_took_s
+            return abs(self._start_took_s - (now_s - self._child.started_s))
         total_s = 0.0
         for index, item in enumerate(self._in_hand):
             predicted_s = self.cost.curve(item.rows)
@@ -173,7 +180,20 @@ class Apart(Lane):
         return super().admit(rows, priority, deadline_s, now_s)
 
     def submit(self, task: Task) -> None:
-        """Take a task; it is predicted as soon as the process is free."""
+        """Take a task; it is predicted as soon as the process is free.
+
+        Raises:
+            Overloaded: Too many bytes wait already.
+        """
+        size_bytes = len(task.work.body)
+        if size_bytes > COUNTED_BYTES:
+            held = sum(len(other.work.body) for other in self.waiting)
+            if held + size_bytes > MAX_BATCHES_HELD * self._max_batch_bytes:
+                raise Overloaded(
+                    "server: expected large requests to wait one after the other, got too many. "
+                    "Try again later.",
+                    retry_after_s=MIN_RETRY_S,
+                )
         self.waiting.push(task)
         self._feed(self.clock())
         if not self._is_swept:
@@ -234,6 +254,8 @@ class Apart(Lane):
     def _finish(self, sender: Sender, now_s: float) -> None:
         word, results = sender.receive()
         self.changed()
+        if not self._in_hand or len(results) != len(self._in_hand[0].tasks):
+            raise EOFError  # It says what it can't: it is as good as dead.
         item = self._in_hand.pop(0)
         if self._in_hand:
             self._in_hand[0].began_s = now_s
@@ -307,7 +329,7 @@ class Apart(Lane):
         self._loop.remove_reader(child.sender.pipe.fileno())
         child.sender.pipe.close()
         child.process.kill()
-        child.process.join()
+        child.process.join(JOIN_S)
         child.mailbox.close()
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from twofold.model.record import ModelVersion
 from twofold.serving.cost import Curve
 from twofold.serving.together import Columns, Rows
+from twofold.serving.turn import MAX_BLOCK_S
 
 DIRECT_S = 0.00005
 """A row that costs less is predicted as soon as it is read, unless rows are cheaper together."""
@@ -54,6 +55,12 @@ class Costs:
         if gain_s <= 0.0:
             return 1_000_000
         return max(1, int(self.together.fixed_s / gain_s))
+
+    @property
+    def rows_here(self) -> int:
+        """So many rows don't keep the event loop from everybody else for long."""
+        curve = self.curve
+        return max(1, int((MAX_BLOCK_S - curve.fixed_s) / max(curve.per_row_s, 1e-9)))
 
     @property
     def curve(self) -> Curve:

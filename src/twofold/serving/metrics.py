@@ -223,10 +223,6 @@ class Metrics:
         self._all = shared.cast("d")
         size = layout.region_slots
         own = self._all[region * size : (region + 1) * size]
-        for family in layout.families:
-            if family.kind == "gauge":
-                for labels in family.series:
-                    own[layout.slot(family.name, *labels)] = 0.0
         built = native()
         self.tally: Any = None if built is None else built.Tally(own, BOUNDS_S)
         tally = _Tally(own) if self.tally is None else self.tally
@@ -234,6 +230,14 @@ class Metrics:
         self.observe: Callable[[int, float], None] = tally.observe
         self.answered: Callable[..., None] = tally.answered
         self._own = own
+        self.clear_gauges()
+
+    def clear_gauges(self) -> None:
+        """Set this process's gauges to zero: it begins, or ends."""
+        for family in self.layout.families:
+            if family.kind == "gauge":
+                for labels in family.series:
+                    self._own[self.layout.slot(family.name, *labels)] = 0.0
 
     def set(self, slot: int, value: float) -> None:
         """Set a gauge."""

@@ -70,6 +70,7 @@ class Served(Contract):
         apart: The lane of a process of its own: for all requests if `model` is None, else for
             those whose rows would block the event loop.
         one_by_one: So many rows at most are predicted sooner one by one than together.
+        rows_here: So many rows at most of one request are predicted in the event loop.
         example: A row of the sample as JSON values, for the documentation; None if unknown.
     """
 
@@ -82,6 +83,7 @@ class Served(Contract):
         turn: Turn | None = None,
         apart: Apart | None = None,
         one_by_one: int = 1,
+        rows_here: int = 1_000_000,
         example: Mapping[str, Any] | None = None,
     ) -> None:
         """Look up the slots of the model's metrics."""
@@ -90,6 +92,7 @@ class Served(Contract):
         self.turn = turn
         self.apart = apart
         self.one_by_one = one_by_one
+        self.rows_here = rows_here
         self.example = example
         layout = metrics.layout
         labels = (record.name, record.version)

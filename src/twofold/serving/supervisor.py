@@ -180,6 +180,7 @@ class _Team:
         self._leaving: list[_Worker] = []
         self._leave_until_s = 0.0
         self._parity = 0
+        self._has_served = False
         # Starting it changes the signal mask, which must not happen in the middle of `start`.
         resource_tracker.ensure_running()
 
@@ -244,6 +245,7 @@ class _Team:
         self._leaving = list(self._alive.values())
         self._leave_until_s = time.monotonic() + self._drain_s + STOP_MARGIN_S
         self._alive, self._coming = self._coming, {}
+        self._has_served = True
         self._work = self._coming_work
         self._parity = 1 - self._parity
         for worker in self._leaving:
@@ -289,7 +291,8 @@ class _Team:
 
     def _lost(self, worker: _Worker) -> None:
         how = _end_of(worker.process.exitcode or 0)
-        if not worker.ready and not any(other.ready for other in self._alive.values()):
+        self._has_served = self._has_served or worker.ready
+        if not self._has_served and not any(other.ready for other in self._alive.values()):
             raise ConfigError(
                 worker.failure
                 or problem("worker", "to get ready", how, "See what it wrote to stderr.")

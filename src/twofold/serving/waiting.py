@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twofold.serving.priority import Priority
@@ -87,6 +88,10 @@ class Waiting:
     def __len__(self) -> int:
         """How many wait, the gone ones too."""
         return sum(map(len, self._queues))
+
+    def __iter__(self) -> Iterator[Task]:
+        """Those that wait, the gone ones too."""
+        return itertools.chain.from_iterable(self._queues)
 
     def rows_before(self, priority: Priority) -> int:
         """Rows that a newcomer of this class would have before it."""

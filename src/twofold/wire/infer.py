@@ -41,6 +41,8 @@ FORWARDED = (
 )  # fmt: skip
 """The headers that protocols look at, and the id of the request in the other process's log."""
 MINDED_LAG_S = 0.25
+MAX_DEADLINE_S = 3_600.0
+"""As of the setting: nobody waits longer, whatever a header says."""
 LARGE_BYTES = 65_536
 """A body of which decoding and checking would keep the event loop from everybody else."""
 
@@ -138,6 +140,11 @@ class Infer:
         if lane is not None and (served.model is None or len(request.body) > LARGE_BYTES):
             return self._send_apart(lane, request, caller, terms)
         call = self._reader.read(request)
+        if lane is not None and len(call.rows) > served.rows_here:
+            deadline_s, priority, admitted_s, _ = terms
+            expected_s = lane.admit(len(call.rows), priority, deadline_s, self._service.clock())
+            terms = deadline_s, priority, admitted_s, expected_s
+            return self._send_apart(lane, request, caller, terms)
         if served.turn is not None:
             return self._send_turn(served.turn, call, request, caller, terms)
         read_s = self._service.clock()
@@ -314,4 +321,4 @@ def _seconds(text: bytes) -> float:
             "bad_request",
             problem("X-Twofold-Deadline-Ms", "a positive number of milliseconds", shown, fix),
         )
-    return float(text) / 1000
+    return min(float(text) / 1000, MAX_DEADLINE_S)

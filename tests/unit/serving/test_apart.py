@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from twofold.errors import ConfigError, DeadlineExceeded, Overloaded, PredictionFailed
-from twofold.serving.apart import RETRY_S, SWEEP_S, Apart, Child
+from twofold.serving.apart import (
+    COUNTED_BYTES,
+    MAX_BATCHES_HELD,
+    RETRY_S,
+    SWEEP_S,
+    Apart,
+    Child,
+)
 from twofold.serving.cost import Cost, Curve
 from twofold.serving.mailbox import MAX_TASKS, Hello, Job, Mailbox, Result, Sender, Word, say_hello
 from twofold.serving.priority import Priority
@@ -806,3 +813,15 @@ class TestLives(Lives.TestCase):
     @pytest.fixture(autouse=True)
     def _loops(self, make_loop: Any) -> None:
         LOOPS[:] = [make_loop]
+
+
+def test_large_bodies_wait_only_as_far_as_memory_is_bounded(loop: Any, ask: Any) -> None:
+    bench = Bench(loop)
+    bench.lane._max_batch_bytes = 100_000
+    body = bytes(COUNTED_BYTES + 1)
+    held = [ask(body=body) for _ in range(MAX_BATCHES_HELD * 100_000 // len(body))]
+    bench.submit(*held)
+    with pytest.raises(Overloaded, match="got too many"):
+        bench.submit(ask(body=body))
+    bench.submit(ask(body=b"small"))
+    assert len(bench.lane.waiting) == len(held) + 1

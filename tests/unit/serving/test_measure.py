@@ -23,6 +23,7 @@ from twofold.serving.measure import (
     measure,
 )
 from twofold.serving.together import Columns, Rows
+from twofold.serving.turn import MAX_BLOCK_S
 
 SECONDS = st.floats(0.0, 1.0)
 COSTS = st.builds(Costs, SECONDS, st.builds(Curve, SECONDS, SECONDS))
@@ -147,3 +148,10 @@ def test_only_the_runtime_that_answers_in_real_time_counts() -> None:
 def test_model_that_was_not_timed_is_measured_when_it_is_loaded() -> None:
     assert not expected_apart(record("original", original=None))
     assert not expected_apart(record("original"))
+
+
+def test_so_many_rows_are_predicted_in_the_loop_as_do_not_hold_it_up() -> None:
+    quick = Costs(0.000002, Curve(0.0001, 0.000001))
+    assert quick.curve(quick.rows_here) <= MAX_BLOCK_S
+    assert quick.curve(quick.rows_here + 2) > MAX_BLOCK_S
+    assert Costs(0.01, Curve(0.0, 0.01)).rows_here == 1

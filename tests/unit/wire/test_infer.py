@@ -261,6 +261,15 @@ def test_large_body_goes_to_the_own_process_of_a_model_with_turns_too(bench: Any
     assert (len(desk.turn.tasks), len(desk.apart.tasks)) == (1, 1)
 
 
+def test_more_rows_than_the_loop_can_bear_go_to_the_models_own_process(bench: Any) -> None:
+    desk = Desk(bench, apart=Lane())
+    desk.served.rows_here = 1
+    assert desk.ask({"rows": [[1.0, "pro"]]}).body["predictions"] == [2.0]
+    assert desk.ask({"rows": [[1.0, "pro"]] * 2}).response is None
+    [task] = desk.apart.tasks
+    assert desk.apart.admitted == [(2, Priority.NORMAL, task.deadline_s, bench.now_s)]
+
+
 def test_large_body_is_predicted_here_where_there_is_no_other_process(bench: Any) -> None:
     assert Desk(bench).ask(large(LARGE_BYTES + 1)).body["prediction"] == 3.0
 
