@@ -94,7 +94,7 @@ docs: $(DEV) ## Write docs/reference anew from the code
 
 clean: ## Remove what make and the tools made; packed models and stores stay
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -rf .venv-conformance-* twofold-demo
+	rm -rf .venv-bench .venv-conformance-* twofold-demo
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Only for those who change a dependency; needs uv (`pipx install uv`). The other files are held

@@ -21,7 +21,7 @@ from contestants import Lab
 from load.build import NoCompiler
 from load.closedloop import NoWrk, check_installed
 from serving import NotStarted, going_first
-from serving_parts import big, hot, kill, overload, start
+from serving_parts import big, hot, kill, overload, reload, start
 from targets import Report
 
 PARTS = {
@@ -30,6 +30,7 @@ PARTS = {
     "big": big.run,
     "start": start.run,
     "kill": kill.run,
+    "reload": reload.run,
 }
 
 

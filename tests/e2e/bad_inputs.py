@@ -19,6 +19,7 @@ from twofold.serving.settings import ServeSettings
 SETTINGS = ServeSettings(
     port=0,
     workers=1,
+    deadline_s=30.0,
     max_rows=5,
     max_body_bytes=20_000,
     max_header_bytes=2_048,

@@ -65,7 +65,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def serving(registry: Path, **settings: Any) -> Iterator[str]:
-    chosen = ServeSettings(port=0, workers=1, **settings)
+    chosen = ServeSettings(port=0, workers=1, deadline_s=LIMIT_S, **settings)
     with running_server(["demo"], registry=registry, settings=chosen) as url:
         yield url
 
@@ -170,7 +170,9 @@ def test_keys_are_asked_for_rotated_and_held_to_their_quota_in_all_workers_witho
 ) -> None:
     desk = new_key(tmp_path, "desk")
     slow = new_key(tmp_path, "slow", "--max-requests-per-s=0.01", "--burst-requests=10")
-    chosen = ServeSettings(port=0, workers=2, api_keys=str(tmp_path / "keys.toml"))
+    chosen = ServeSettings(
+        port=0, workers=2, deadline_s=LIMIT_S, api_keys=str(tmp_path / "keys.toml")
+    )
     with running_server(["demo"], registry=registry, settings=chosen) as url:
         status, answer = ask(url)
         assert (status, answer["code"]) == (401, "unauthorized")

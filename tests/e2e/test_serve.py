@@ -92,7 +92,17 @@ class Server:
 
 def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "twofold", "serve", *arguments, "--port=0", "--json"],
+        # The machine may be busy: what is refused for lack of time is other tests' business.
+        [
+            sys.executable,
+            "-m",
+            "twofold",
+            "serve",
+            "--deadline-s=30",
+            *arguments,
+            "--port=0",
+            "--json",
+        ],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -392,7 +402,7 @@ def test_scikit_learn_pipeline_is_served_with_the_bits_of_its_door(tmp_path: Pat
         output="probability", trust_pickle=True,
     )  # fmt: skip
     several = people.head(20).to_dict("records")
-    settings = ServeSettings(port=0, workers=1)
+    settings = ServeSettings(port=0, workers=1, deadline_s=30.0)
     with running_server(["churn"], registry=registry, settings=settings) as url:
         server = Server(process=None, url=url)  # type: ignore[arg-type] - it is stopped for us
         path = "/v1/models/churn/predict"

@@ -154,7 +154,7 @@ class Crowd:
     server: Server
     name: str
     x: float = 2.0
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=lambda: {"X_Twofold_Deadline_Ms": "30000"})
     statuses: Counter[Any] = field(default_factory=Counter)
     answers: Counter[float] = field(default_factory=Counter)
     pause_s: float = 0.0
