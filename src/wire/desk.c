@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "form.h"
 #include "plain.h"
 #include "scan.h"
 #include "tally.h"
@@ -18,29 +19,27 @@ typedef struct {
     PyObject *date;   /* the header line */
 } Desk;
 
-/* What a target has, as `Desk.add` was given it. */
+#define MAX_FORMS 8
+#define MAX_CREDIT 256
+#define FORM_PRICE 8
+
+/* What a target has: what `Desk.add` was given, and the forms of its requests, those that came last
+ * first. To learn a form takes far longer than to use it: it costs credit, which every request of a
+ * known form adds to. So where no two requests are alike, they are soon left to others at once. */
 struct route {
-    PyObject *plain, *quick;
+    PyObject *learn, *quick;
     struct answered_slots slots;
     Py_ssize_t max_body_bytes;
+    int credit;
+    struct form *forms[MAX_FORMS];
 };
 
 static const char *const ROUTE = "twofold._wire.route";
 
-/* Names of a response's attributes, as Python keeps them. */
-enum { STATUS, BODY, CONTENT_TYPE, HEADERS, NAMES };
-static PyObject *names[NAMES];
-
-int desk_make_shared(void) {
-    const char *const texts[NAMES] = {"status", "body", "content_type", "headers"};
-    for (int i = 0; i < NAMES; i++)
-        if (!(names[i] = PyUnicode_InternFromString(texts[i]))) return -1;
-    return 0;
-}
-
 static void route_free(PyObject *capsule) {
     struct route *route = PyCapsule_GetPointer(capsule, ROUTE);
-    Py_XDECREF(route->plain);
+    for (int i = 0; i < MAX_FORMS && route->forms[i]; i++) form_release(route->forms[i]);
+    Py_XDECREF(route->learn);
     Py_XDECREF(route->quick);
     PyMem_Free(route);
 }
@@ -72,17 +71,16 @@ static void desk_dealloc(Desk *self) {
 }
 
 PyDoc_STRVAR(add_doc,
-"add(target, plain, quick, slots, max_body_bytes)\n--\n\n"
-"Answer POST requests for a target: `plain` gives the row in a body, whose JSON is as long as a\n"
-"header says or None, and what makes the response, or None; `quick` gives the row's prediction, or\n"
-"None. `slots` are those of the tally: responses, requests, rows, duration, queue, predict. Larger\n"
-"bodies are left to others.");
+"add(target, learn, quick, slots, max_body_bytes)\n--\n\n"
+"Answer POST requests for a target: `learn` gives the form of a body, whose JSON is as long as a\n"
+"header says or None, or None; `quick` gives the prediction of a row, or None. `slots` are those of\n"
+"the tally: responses, requests, rows, duration, queue, predict. Larger bodies are left to others.");
 
 static PyObject *desk_add(Desk *self, PyObject *args) {
-    PyObject *target, *plain, *quick;
+    PyObject *target, *learn, *quick;
     struct answered_slots slots;
     Py_ssize_t max_body_bytes;
-    if (!PyArg_ParseTuple(args, "SOO(nnnnnn)n", &target, &plain, &quick, &slots.response, &slots.ok,
+    if (!PyArg_ParseTuple(args, "SOO(nnnnnn)n", &target, &learn, &quick, &slots.response, &slots.ok,
                           &slots.rows, &slots.duration, &slots.queue, &slots.predict,
                           &max_body_bytes))
         return NULL;
@@ -90,16 +88,18 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
         PyErr_SetString(PyExc_IndexError, "there is no such slot");
         return NULL;
     }
-    struct route *route = PyMem_Malloc(sizeof *route);
+    struct route *route = PyMem_Calloc(1, sizeof *route);
     if (!route) return PyErr_NoMemory();
-    *route = (struct route){Py_NewRef(plain), Py_NewRef(quick), slots, max_body_bytes};
     PyObject *capsule = PyCapsule_New(route, ROUTE, route_free);
     if (!capsule) {
-        Py_DECREF(plain);
-        Py_DECREF(quick);
         PyMem_Free(route);
         return NULL;
     }
+    route->learn = Py_NewRef(learn);
+    route->quick = Py_NewRef(quick);
+    route->slots = slots;
+    route->max_body_bytes = max_body_bytes;
+    route->credit = MAX_CREDIT;
     const int failed = PyDict_SetItem(self->routes, target, capsule);
     Py_DECREF(capsule);
     if (failed) return NULL;
@@ -117,20 +117,30 @@ static PyObject *desk_set_date(Desk *self, PyObject *line) {
     Py_RETURN_NONE;
 }
 
+/* How long a header says the JSON of a body is; nobody's is, if it isn't plainly a number. */
+static Py_ssize_t length_of(const uint8_t *digits, uint32_t count) {
+    Py_ssize_t length = 0;
+    if (!count || count > 9) return PY_SSIZE_T_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        if (digits[i] < '0' || digits[i] > '9') return PY_SSIZE_T_MAX;
+        length = length * 10 + (digits[i] - '0');
+    }
+    return length;
+}
+
 /* Whether no header asks for anything but the usual answer to JSON, or to JSON of a length that is
  * then found. */
-static int asks_nothing(const uint8_t *bytes, const struct plain *plain, struct span *length) {
+static int asks_nothing(const uint8_t *bytes, const struct plain *plain, Py_ssize_t *json_bytes) {
     static const char own[] = "x-twofold-", json[] = "application/json",
                       octets[] = "application/octet-stream";
     int is_json = 1;
-    length->size = 0;
+    *json_bytes = NO_LENGTH;
     for (uint32_t i = 0; i < plain->n_headers; i++) {
         const struct plain_header *header = &plain->headers[i];
         const uint8_t *value = bytes + header->value.first;
         switch (header->known) {
         case NAME_INFERENCE_LENGTH:
-            if (!header->value.size) return 0;
-            *length = header->value;
+            *json_bytes = length_of(value, header->value.size);
             break;
         case NAME_CONTENT_TYPE:
             is_json = header->value.size == sizeof json - 1 && !memcmp(value, json, sizeof json - 1);
@@ -152,52 +162,49 @@ static int asks_nothing(const uint8_t *bytes, const struct plain *plain, struct 
         default: break;
         }
     }
-    return is_json || length->size;
+    return is_json || *json_bytes != NO_LENGTH;
 }
 
-static char *append(char *to, const char *from, size_t size) {
-    memcpy(to, from, size);
+static char *append(char *to, PyObject *from) {
+    const size_t size = (size_t)PyBytes_GET_SIZE(from);
+    memcpy(to, PyBytes_AS_STRING(from), size);
     return to + size;
 }
 
 /* The bytes of a response: what twofold.wire.http.render makes of one with status 200. */
-static PyObject *render(const Desk *self, PyObject *response, PyObject *connection) {
+static PyObject *render(const Desk *self, const struct form *form, PyObject *written,
+                        PyObject *connection) {
     static const char start[] = "HTTP/1.1 200 OK\r\nContent-Type: ",
-                      length[] = "\r\nContent-Length: ";
-    PyObject *parts[4] = {NULL}, *made = NULL;
-    int fits = 1;
-    for (int i = 0; fits && i < 4; i++) {
-        parts[i] = PyObject_GetAttr(response, names[STATUS + i]);
-        fits = parts[i] && (i ? PyBytes_Check(parts[i]) : PyLong_CheckExact(parts[i]));
+                      length[] = "\r\nContent-Length: ", end[] = "\r\n";
+    PyObject *const lines[] = {self->date, connection, form->headers},
+             *const body[] = {form->response_before, written, form->response_after};
+    Py_ssize_t n_lines = 0, n_body = 0;
+    for (int i = 0; i < 3; i++) {
+        if (!PyBytes_Check(lines[i]) || !PyBytes_Check(body[i])) return NULL;
+        n_lines += PyBytes_GET_SIZE(lines[i]);
+        n_body += PyBytes_GET_SIZE(body[i]);
     }
-    if (fits && PyLong_AsLong(parts[0]) == 200 && PyBytes_Check(connection)) {
-        char digits[24];
-        const Py_ssize_t n_body = PyBytes_GET_SIZE(parts[1]), n_kind = PyBytes_GET_SIZE(parts[2]),
-                         n_lines = PyBytes_GET_SIZE(parts[3]), n_date = PyBytes_GET_SIZE(self->date),
-                         n_connection = PyBytes_GET_SIZE(connection);
-        size_t at = sizeof digits;
-        Py_ssize_t rest = n_body;
-        do digits[--at] = (char)('0' + rest % 10);
-        while (rest /= 10);
-        const size_t n_digits = sizeof digits - at;
-        const Py_ssize_t n_fixed = sizeof start - 1 + sizeof length - 1 + n_digits + 2 + 2;
-        made = PyBytes_FromStringAndSize(NULL, n_fixed + n_kind + n_date + n_connection + n_lines +
-                                                   n_body);
-        if (made) {
-            char *to = PyBytes_AS_STRING(made);
-            to = append(to, start, sizeof start - 1);
-            to = append(to, PyBytes_AS_STRING(parts[2]), (size_t)n_kind);
-            to = append(to, length, sizeof length - 1);
-            to = append(to, digits + at, n_digits);
-            to = append(to, "\r\n", 2);
-            to = append(to, PyBytes_AS_STRING(self->date), (size_t)n_date);
-            to = append(to, PyBytes_AS_STRING(connection), (size_t)n_connection);
-            to = append(to, PyBytes_AS_STRING(parts[3]), (size_t)n_lines);
-            to = append(to, "\r\n", 2);
-            append(to, PyBytes_AS_STRING(parts[1]), (size_t)n_body);
-        }
-    }
-    for (int i = 0; i < 4; i++) Py_XDECREF(parts[i]);
+    char digits[24];
+    size_t at = sizeof digits;
+    Py_ssize_t rest = n_body;
+    do digits[--at] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    const size_t n_digits = sizeof digits - at, n_end = sizeof end - 1,
+                 n_fixed = sizeof start - 1 + sizeof length - 1 + n_digits + 2 * n_end;
+    PyObject *made = PyBytes_FromStringAndSize(
+        NULL, (Py_ssize_t)n_fixed + PyBytes_GET_SIZE(form->content_type) + n_lines + n_body);
+    if (!made) return NULL;
+    char *to = PyBytes_AS_STRING(made);
+    memcpy(to, start, sizeof start - 1);
+    to = append(to + sizeof start - 1, form->content_type);
+    memcpy(to, length, sizeof length - 1);
+    memcpy(to += sizeof length - 1, digits + at, n_digits);
+    memcpy(to += n_digits, end, n_end);
+    to += n_end;
+    for (int i = 0; i < 3; i++) to = append(to, lines[i]);
+    memcpy(to, end, n_end);
+    to += n_end;
+    for (int i = 0; i < 3; i++) to = append(to, body[i]);
     return made;
 }
 
@@ -208,42 +215,81 @@ static double now_of(const Desk *self) {
     return seconds;
 }
 
-/* Predict the row of a request, and make its response; NULL if it is none of the common kind. */
-static PyObject *predicted(PyObject *plain_row, PyObject *quick) {
-    if (!PyTuple_CheckExact(plain_row) || PyTuple_GET_SIZE(plain_row) != 2) return NULL;
-    PyObject *prediction = PyObject_CallOneArg(quick, PyTuple_GET_ITEM(plain_row, 0));
-    if (!prediction || prediction == Py_None) {
-        Py_XDECREF(prediction);
-        return NULL;
-    }
-    PyObject *column = PyTuple_Pack(1, prediction), *columns = column ? PyTuple_Pack(1, column) : NULL,
-             *response =
-                 columns ? PyObject_CallOneArg(PyTuple_GET_ITEM(plain_row, 1), columns) : NULL;
-    Py_DECREF(prediction);
-    Py_XDECREF(column);
-    Py_XDECREF(columns);
-    return response;
-}
-
 static PyObject *bytes_at(const uint8_t *bytes, const struct span *span) {
     return PyBytes_FromStringAndSize((const char *)bytes + span->first, (Py_ssize_t)span->size);
 }
 
-static PyObject *answered(const Desk *self, const struct route *route, const uint8_t *bytes,
-                          const struct plain *plain, const struct span *length,
-                          double received_s) {
-    PyObject *body = bytes_at(bytes, &plain->body), *plain_row = NULL, *reply = NULL;
-    PyObject *json_length = length->size ? bytes_at(bytes, length) : Py_NewRef(Py_None);
-    if (body && json_length) {
-        PyObject *const parts[] = {body, json_length};
-        plain_row = PyObject_Vectorcall(route->plain, parts, 2, NULL);
+/* Put a form first; `at` is where it was, or where there is room. */
+static void put_first(struct route *route, struct form *form, int at) {
+    memmove(route->forms + 1, route->forms, (size_t)at * sizeof *route->forms);
+    route->forms[0] = form;
+}
+
+/* The form of a body, if it is known. */
+static struct form *known_form(struct route *route, const struct body *body) {
+    for (int i = 0; i < MAX_FORMS && route->forms[i]; i++) {
+        struct form *form = route->forms[i];
+        if (!form_fits(form, body)) continue;
+        if (i) put_first(route, form, i);
+        if (route->credit < MAX_CREDIT) route->credit++;
+        return form;
     }
-    PyObject *response = plain_row ? predicted(plain_row, route->quick) : NULL;
-    if (response) reply = render(self, response, scan_connection(self->scanner, plain));
-    Py_XDECREF(body);
-    Py_XDECREF(json_length);
-    Py_XDECREF(response);
-    Py_XDECREF(plain_row);
+    return NULL;
+}
+
+/* The form of a body that none of the known ones fits. */
+static struct form *learnt_form(struct route *route, const struct body *body) {
+    if (route->credit < FORM_PRICE) return NULL;
+    route->credit -= FORM_PRICE;
+    PyObject *bytes = bytes_at((const uint8_t *)PyBytes_AS_STRING(body->data), &body->span);
+    PyObject *length = body->json_bytes == NO_LENGTH
+                           ? Py_NewRef(Py_None)
+                           : PyBytes_FromFormat("%zd", body->json_bytes);
+    PyObject *told = NULL;
+    if (bytes && length) {
+        PyObject *const parts[] = {bytes, length};
+        told = PyObject_Vectorcall(route->learn, parts, 2, NULL);
+    }
+    struct form *form = told && told != Py_None ? form_made(told) : NULL;
+    Py_XDECREF(bytes);
+    Py_XDECREF(length);
+    Py_XDECREF(told);
+    if (!form || !form_fits(form, body)) {
+        if (form) form_release(form);
+        return NULL;
+    }
+    int at = 0;
+    while (at < MAX_FORMS - 1 && route->forms[at]) at++;
+    if (route->forms[at]) form_release(route->forms[at]);
+    put_first(route, form, at);
+    return form;
+}
+
+/* What a row's prediction is written as; NULL, maybe with an error, if it isn't quickly made. */
+static PyObject *written_prediction(const struct form *form, PyObject *quick,
+                                    const struct body *body) {
+    PyObject *row = form_row(form, body),
+             *prediction = row ? PyObject_CallOneArg(quick, row) : NULL,
+             *written = prediction && prediction != Py_None
+                            ? PyObject_CallOneArg(form->write, prediction)
+                            : NULL;
+    Py_XDECREF(row);
+    Py_XDECREF(prediction);
+    return written;
+}
+
+static PyObject *answered(const Desk *self, struct route *route, const struct plain *plain,
+                          const struct body *body, double received_s) {
+    struct form *form = known_form(route, body);
+    if (!form) form = learnt_form(route, body);
+    PyObject *written = NULL, *reply = NULL;
+    if (form) {
+        form->references++; /* what is called might make the route forget it */
+        written = written_prediction(form, route->quick, body);
+        if (written) reply = render(self, form, written, scan_connection(self->scanner, plain));
+        form_release(form);
+    }
+    Py_XDECREF(written);
     const double now_s = reply ? now_of(self) : 0.0;
     if (PyErr_Occurred()) {
         /* It is met again, and told, where it can be. */
@@ -265,20 +311,22 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
         return NULL;
     }
     struct plain plain;
-    struct span length;
+    struct body body = {.data = args[0]};
     if (!scan_plain(self->scanner, args[0], &plain)) Py_RETURN_NONE;
     const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(args[0]);
     PyObject *capsule = NULL, *reply = NULL;
-    if (plain.method == PLAIN_POST && asks_nothing(bytes, &plain, &length)) {
+    if (plain.method == PLAIN_POST && asks_nothing(bytes, &plain, &body.json_bytes)) {
         PyObject *target = bytes_at(bytes, &plain.target);
         /* Held: what is called below might change the routes. */
         capsule = target ? Py_XNewRef(PyDict_GetItemWithError(self->routes, target)) : NULL;
         Py_XDECREF(target);
         PyErr_Clear();
     }
-    const struct route *route = capsule ? PyCapsule_GetPointer(capsule, ROUTE) : NULL;
-    if (route && (Py_ssize_t)plain.body.size <= route->max_body_bytes)
-        reply = answered(self, route, bytes, &plain, &length, PyFloat_AS_DOUBLE(args[1]));
+    struct route *route = capsule ? PyCapsule_GetPointer(capsule, ROUTE) : NULL;
+    if (route && (Py_ssize_t)plain.body.size <= route->max_body_bytes) {
+        body.span = plain.body;
+        reply = answered(self, route, &plain, &body, PyFloat_AS_DOUBLE(args[1]));
+    }
     Py_XDECREF(capsule);
     return reply ? reply : scan_request(self->scanner, args[0], args[1], &plain);
 }

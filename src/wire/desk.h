@@ -7,7 +7,4 @@
 
 extern PyTypeObject DeskType;
 
-/* Make what all desks share; -1 with an error if it can't be. */
-int desk_make_shared(void);
-
 #endif

@@ -175,8 +175,9 @@ static int make_shared(void) {
 }
 
 PyMODINIT_FUNC PyInit__wire(void) {
-    if (PyType_Ready(&ScannerType) || PyType_Ready(&TallyType) ||
-        PyType_Ready(&DeskType) || make_shared() || desk_make_shared()) return NULL;
+    if (PyType_Ready(&ScannerType) || PyType_Ready(&TallyType) || PyType_Ready(&DeskType) ||
+        make_shared())
+        return NULL;
     PyObject *made = PyModule_Create(&module);
     if (made && (PyModule_AddObjectRef(made, "Scanner", (PyObject *)&ScannerType) ||
                  PyModule_AddObjectRef(made, "Tally", (PyObject *)&TallyType) ||

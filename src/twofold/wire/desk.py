@@ -1,9 +1,11 @@
 """The common infer request, answered natively from its bytes to those of its answer.
 
 It is the plain request for one row of a model that is predicted as soon as the row is read, by a
-caller who asks for nothing special. `src/wire/desk.c` takes it through the same steps as
-`connection`, `routes` and `infer` do, without the interpreter between them; whatever is not of that
-kind, or goes wrong, begins again there.
+caller who asks for nothing special. Programs that ask write all but the row alike, again and again:
+a protocol's reader tells once what that is (`call.Form`), and it is recognised by its bytes from
+then on. `src/wire/desk.c` takes such requests through the same steps as `connection`, `routes` and
+`infer` do, without the interpreter between them; whatever is not of that kind, or goes wrong,
+begins again there.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twofold.serving.native import native
-from twofold.wire.call import Plain
+from twofold.wire.call import Form
 from twofold.wire.http import Request
 
 Slots = tuple[int, int, int, int, int, int]
 """Where an answer is counted: responses, requests, rows, duration, queue, predict."""
 Common = tuple[
-    bytes, Callable[[bytes, bytes | None], Plain | None], Callable[[Any], float | None], Slots, int
+    bytes, Callable[[bytes, bytes | None], Form | None], Callable[[Any], float | None], Slots, int
 ]
-"""What a target has: itself, `Reader.plain`, the kernel's own way, the slots, the largest body."""
+"""What a target has: itself, `Reader.form`, the kernel's own way, the slots, the largest body."""
 
 
 class Desk(Protocol):

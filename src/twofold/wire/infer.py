@@ -131,7 +131,7 @@ class Infer:
             served.queue_slot,
             served.predict_slot,
         )
-        return target, self._reader.plain, quick, slots, LARGE_BYTES
+        return target, self._reader.form, quick, slots, LARGE_BYTES
 
     def _read(self, request: Request, caller: Caller, terms: Terms) -> Response | None:
         """Answer a request that was admitted, or see that it is answered."""

@@ -110,6 +110,9 @@ class Invocations:
     def plain(self, body: bytes, json_length: bytes | None) -> None:
         """Leave every request to `read`; see `Reader`."""
 
+    def form(self, body: bytes, json_length: bytes | None) -> None:
+        """Tell of no form; see `Reader`."""
+
     def read(self, request: Request) -> Call:
         """Read one request; see `twofold.wire.call.Reader`."""
         headers = request.headers

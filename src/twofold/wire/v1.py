@@ -12,13 +12,14 @@ import msgspec
 from twofold.errors import InvalidInput, problem
 from twofold.model.rows import describe
 from twofold.serving.service import Contract
-from twofold.wire.call import Call, Plain
+from twofold.wire.call import Around, Call, Form, Plain
 from twofold.wire.http import JSON, Request, Response
 from twofold.wire.statuses import OK, WireError
 
 JSON_UTF8 = re.compile(rb"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
 ONE = 'Send {"row": {...}} for one row.'
 MANY = 'Send {"rows": [...]} for many rows.'
+ONE_ROW = re.compile(rb'(\s*\{\s*"row"\s*:).*(\}\s*)', re.DOTALL)
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,6 +28,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_row = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,6 +42,8 @@ class V1:
         self._names = served.output.names
         tail = {"model": served.name, "version": served.version, "source": "live"}
         self._tail = b"," + _encode(tail)[1:]
+        self._around = Around(b'{"prediction":', _encode, self._tail)
+        self._one = self._around if len(self._names) == 1 else self._one_of_several
         self._has_tensors = any(field.type == "tensor" for field in served.signature.fields)
 
     def plain(self, body: bytes, json_length: bytes | None) -> Plain | None:  # noqa: ARG002
@@ -55,6 +59,13 @@ class V1:
             return None
         return row, self._one
 
+    def form(self, body: bytes, json_length: bytes | None) -> Form | None:
+        """Tell what stands around the row; see `Reader`."""
+        found = ONE_ROW.fullmatch(body)
+        if found is None or json_length is not None:
+            return None
+        return Form(found.groups(), _decode_row, 0, self._around)
+
     def read(self, request: Request) -> Call:
         """Read one request; see `Reader`."""
         body = _body(request)
@@ -67,9 +78,8 @@ class V1:
         rows = [check(row, where=f"rows[{index}]") for index, row in enumerate(body.rows)]
         return Call(rows, self._many)
 
-    def _one(self, columns: Sequence[Sequence[Any]]) -> Response:
-        prediction = columns[0][0] if len(columns) == 1 else self._listed(columns)[0]
-        return Response(OK, b'{"prediction":' + _encode(prediction) + self._tail)
+    def _one_of_several(self, columns: Sequence[Sequence[Any]]) -> Response:
+        return self._around((self._listed(columns),))
 
     def _many(self, columns: Sequence[Sequence[Any]]) -> Response:
         predictions = self._listed(columns)

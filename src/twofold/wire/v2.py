@@ -14,7 +14,7 @@ import msgspec
 from twofold.errors import InvalidInput, TwofoldError, problem
 from twofold.model.rows import describe
 from twofold.serving.service import Contract
-from twofold.wire.call import Call, Plain
+from twofold.wire.call import Around, Call, Form, Plain
 from twofold.wire.http import JSON, Request
 from twofold.wire.statuses import WireError
 from twofold.wire.v2_answer import OCTETS, Answers, Respond, no_shared_memory
@@ -27,6 +27,8 @@ MAX_LENGTH_DIGITS = 18
 CONTENT_TYPE = re.compile(
     rb"application/(octet-stream|json\s*(;\s*charset\s*=\s*\"?utf-8\"?)?)\s*", re.IGNORECASE
 )
+DATA = re.compile(rb'"data"\s*:\s*\[?(\[(?:[^][{}"]|"(?:[^"\\]|\\.)*")*\])')
+"""A tensor's values in JSON: a flat list."""
 MAX_PLANS = 64
 MAX_PLAN_HEADER_BYTES = 4096
 
@@ -70,6 +72,35 @@ class V2:
             return layout.rows(body, start)[0], plan.respond
         except TwofoldError:
             return None
+
+    def form(self, body: bytes, json_length: bytes | None) -> Form | None:
+        """Tell what stands around the values; see `Reader`."""
+        try:
+            if json_length is None:
+                return self._form_of_json(body)
+            plan, start = self._planned(body, json_length)
+        except TwofoldError:
+            return None
+        read, respond, head = plan.layout.read_one, plan.respond, body[:start]
+        # What isn't remembered has an id, most likely another one in every request.
+        if read is None or not isinstance(respond, Around) or head not in self._plans:
+            return None
+        return Form((head,), read, plan.raw_bytes, respond)
+
+    def _form_of_json(self, body: bytes) -> Form | None:
+        places = [found.span(1) for found in DATA.finditer(body)]
+        starts, ends = zip(*places, strict=True) if places else ((), ())
+        parts = tuple(
+            body[end:start] for end, start in zip((0, *ends), (*starts, len(body)), strict=True)
+        )
+        # Such text may have stood within a name, or a member stood twice: then values are left.
+        head = read_head(b"[]".join(parts))
+        if head.id is not None or any(tensor.data not in ([], [[]]) for tensor in head.inputs):
+            return None
+        read, respond = self._tensors.reader_of_one(head.inputs), self._answers.respond(head, 1)
+        if read is None or len(head.inputs) != len(places) or not isinstance(respond, Around):
+            return None
+        return Form(parts, read, 0, respond)
 
     def read(self, request: Request) -> Call:
         """Read one request.

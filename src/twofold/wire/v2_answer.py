@@ -16,6 +16,7 @@ import msgspec
 from twofold.errors import InvalidInput, problem
 from twofold.model.rows import describe
 from twofold.model.signature import Output
+from twofold.wire.call import Around
 from twofold.wire.http import Response
 from twofold.wire.statuses import OK, WireError
 from twofold.wire.v2_datatypes import BYTES, OF_OUTPUT, write
@@ -107,12 +108,12 @@ class Answers:
         names = [b"%b%d]," % (self._names[index], rows) for index in order]
         if not any(is_raw for _, is_raw in choices):
             names = [name + b'"data":' for name in names]
-            return functools.partial(_in_json, order, names)
+            return functools.partial(_in_json, order, names, rows)
         if kind is not BYTES and all(is_raw for _, is_raw in choices):
             size = b'"parameters":{"binary_data_size":%d}}' % (rows * kind.item_bytes)
             tail = OUTPUTS + b",".join(name + size for name in names) + b"]}"
             pack = struct.Struct(f"<{rows * len(order)}{kind.code}").pack
-            return functools.partial(_in_bytes, order, pack, tail)
+            return functools.partial(_in_bytes, order, pack, tail, rows)
         return functools.partial(self._mixed, choices, names)
 
     def _mixed(self, choices: Sequence[Choice], names: Sequence[bytes], start: bytes) -> Respond:
@@ -136,10 +137,12 @@ class Answers:
         return respond
 
 
-def _in_json(order: Sequence[int], names: Sequence[bytes], start: bytes) -> Respond:
+def _in_json(order: Sequence[int], names: Sequence[bytes], rows: int, start: bytes) -> Respond:
     if len(order) == 1:
         (index,) = order
         before = b"%b%b%b" % (start, OUTPUTS, names[0])
+        if index == 0 and rows == 1:
+            return Around(before + b"[", _encode, b"]}]}")
 
         def respond_one(predictions: Predictions) -> Response:
             return Response(OK, b"%b%b}]}" % (before, _encode(predictions[index])))
@@ -155,17 +158,12 @@ def _in_json(order: Sequence[int], names: Sequence[bytes], start: bytes) -> Resp
 
 
 def _in_bytes(
-    order: Sequence[int], pack: Callable[..., bytes], tail: bytes, start: bytes
+    order: Sequence[int], pack: Callable[..., bytes], tail: bytes, rows: int, start: bytes
 ) -> Respond:
     head = start + tail
     length = HEADER_LENGTH % len(head)
-    if len(order) == 1:
-        (index,) = order
-
-        def respond_one(predictions: Predictions) -> Response:
-            return Response(OK, head + pack(*predictions[index]), OCTETS, length)
-
-        return respond_one
+    if order == [0] and rows == 1:
+        return Around(head, pack, b"", OCTETS, length)
 
     def respond(predictions: Predictions) -> Response:
         values = [value for index in order for value in predictions[index]]

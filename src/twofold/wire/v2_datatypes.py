@@ -109,9 +109,14 @@ OF_OUTPUT: dict[OutputType, Datatype] = {
 """The datatype of an output's type."""
 
 
+def unpack_from(kind: Datatype, count: int) -> Unpack:
+    """Prepare to read `count` raw values of a fixed size as they are, NaN, too."""
+    return struct.Struct(f"<{count}{kind.code}").unpack_from
+
+
 def unpacker(kind: Datatype, count: int) -> Unpack:
     """Prepare to read `count` raw values of a fixed size, from an offset in a body."""
-    unpack = struct.Struct(f"<{count}{kind.code}").unpack_from
+    unpack = unpack_from(kind, count)
     if not kind.is_float:
         return unpack
 

@@ -12,7 +12,16 @@ from typing import Any, Protocol
 from twofold.errors import InvalidInput, problem
 from twofold.model.rows import describe
 from twofold.model.signature import MAX_EXACT_INT, Field
-from twofold.wire.v2_datatypes import BOOL, BYTES, check_bools, nulls, read_texts, rounded, unpacker
+from twofold.wire.v2_datatypes import (
+    BOOL,
+    BYTES,
+    check_bools,
+    nulls,
+    read_texts,
+    rounded,
+    unpack_from,
+    unpacker,
+)
 from twofold.wire.v2_request import Tensor, where_of
 
 MAX_SHOWN_SIZES = 8
@@ -37,6 +46,11 @@ class Layout(Protocol):
 
     count: int
 
+    @property
+    def read_one(self) -> Read | None:
+        """What reads the one row, if it is raw numbers that need nothing but to be read."""
+        ...
+
     def rows(self, body: bytes, start: int) -> Rows:
         """Read the rows, in the signature's order, unchecked.
 
@@ -58,6 +72,7 @@ class Given:
     """Rows that came in JSON."""
 
     __slots__ = ("_name", "_rows", "count")
+    read_one = None
 
     def __init__(self, rows: Rows, name: str | None) -> None:
         """Take the rows, and the name of the one tensor they came in, if it was one."""
@@ -77,7 +92,7 @@ class Given:
 class Table:
     """Form B, raw."""
 
-    __slots__ = ("_is_one", "_name", "_read", "_turns", "count")
+    __slots__ = ("_is_one", "_name", "_read", "_turns", "count", "read_one")
 
     def __init__(
         self, tensor: Tensor, count: int, width: int, turns: Sequence[tuple[int, Turn]]
@@ -88,6 +103,8 @@ class Table:
         self._turns = turns
         self._is_one = count == 1 and not turns
         self.count = count
+        is_plain = self._is_one and tensor.kind not in (BOOL, BYTES)
+        self.read_one = unpack_from(tensor.kind, width) if is_plain else None
 
     def rows(self, body: bytes, start: int) -> Rows:
         """See `Layout`."""
@@ -105,6 +122,7 @@ class Columns:
     """Form A, and the one tensor of a model that takes nothing else."""
 
     __slots__ = ("_alias", "_parts", "count")
+    read_one = None
 
     def __init__(self, parts: Sequence[Part], count: int, *, alias: str | None = None) -> None:
         """Take the reader of every field, its offset, and how long each value is, or 0."""
@@ -130,7 +148,7 @@ class Columns:
 class Record:
     """One row of form A, all raw numbers: they are read at once."""
 
-    __slots__ = ("_bools", "_pick", "_unpack", "count")
+    __slots__ = ("_bools", "_pick", "_unpack", "count", "read_one")
 
     def __init__(self, placed: Sequence[Placed]) -> None:
         """Take the tensor of every field."""
@@ -148,6 +166,7 @@ class Record:
         if order != list(range(len(order))):
             self._pick = operator.itemgetter(*(sorted(range(len(order)), key=order.__getitem__)))
         self._bools = [(offset, t.name) for t, offset in placed if t.kind is BOOL]
+        self.read_one = self._unpack if self._pick is None and not self._bools else None
 
     def rows(self, body: bytes, start: int) -> Rows:
         """See `Layout`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, NoReturn, Union, cast
 
 import msgspec
@@ -126,6 +127,17 @@ _TYPED_HEAD = msgspec.defstruct(
     bases=(Head,),
 )
 _decode = msgspec.json.Decoder(_TYPED_HEAD).decode
+
+
+def list_decoder(kind: Datatype) -> Callable[[bytes], list[Any]]:
+    """What reads a JSON list of a datatype's values; it raises where they don't fit."""
+    return msgspec.json.Decoder(list[_element(kind) | None]).decode
+
+
+def tuple_decoder(kinds: Sequence[Datatype]) -> Callable[[bytes], tuple[Any, ...]]:
+    """What reads a JSON list of one value of each datatype; it raises where they don't fit."""
+    values = tuple(_element(kind) | None for kind in kinds)
+    return msgspec.json.Decoder(tuple[values]).decode  # type: ignore[valid-type]
 
 
 def read_head(text: bytes) -> Head:

@@ -9,7 +9,7 @@ Shapes are checked against the limits before a value is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from twofold.errors import InvalidInput, problem
@@ -33,7 +33,7 @@ from twofold.wire.v2_layout import (
     shown_size,
     table_rows,
 )
-from twofold.wire.v2_request import Tensor, where_of
+from twofold.wire.v2_request import Tensor, list_decoder, tuple_decoder, where_of
 
 IN_ONE_TENSOR = ("bool", "int64", "float32", "float64")
 """Field types that form B takes."""
@@ -70,6 +70,25 @@ class Tensors:
                 return self._table(inputs[0])
         given = None if self._has_tensors else self._plain(inputs)
         return given or self._columns(inputs)
+
+    def reader_of_one(self, inputs: Sequence[Tensor]) -> Callable[[bytes], Sequence[Any]] | None:
+        """What reads one row from the JSON of all values; None if it takes more to read it."""
+        if any(tensor.parameters is not None for tensor in inputs):
+            return None
+        fields, (first, *more) = self._fields, inputs
+        kind = first.kind
+        if not more and first.name not in self._index and first.name not in self._signature.ignored:
+            is_plain = kind.name in self._exact_in_one and not self._turns[kind.name]
+            fits = self._in_one and is_plain and first.shape == [1, len(fields)]
+            return list_decoder(kind) if fits else None
+        fits = len(inputs) == len(fields) and all(
+            tensor.name == field.name
+            and field.type != "tensor"
+            and tensor.shape in ([1], [1, 1])
+            and tensor.kind.name in exact
+            for tensor, field, exact in zip(inputs, fields, self._exact, strict=True)
+        )
+        return tuple_decoder([tensor.kind for tensor in inputs]) if fits else None
 
     def _table(self, tensor: Tensor) -> Layout:
         width = len(self._fields)

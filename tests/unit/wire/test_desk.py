@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import secrets
 import struct
@@ -9,10 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from conftest import Doubler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from records import VALUE, record_of
 
-from twofold.serving.metrics import REQUESTS, Metrics
+from twofold.model.signature import Field, Signature
+from twofold.serving.metrics import REQUESTS, Metrics, layout_for
 from twofold.serving.native import native
 from twofold.serving.service import Served, Service
 from twofold.serving.settings import ServeSettings
@@ -20,12 +25,15 @@ from twofold.wire.access import Access
 from twofold.wire.connection import Connections
 from twofold.wire.desk import make_desk
 from twofold.wire.routes import Routes
+from twofold.wire.statuses import REASONS
 
 if native() is None:
     assert os.environ.get("CI") != "true", "the native part was not built"
     pytest.skip("needs the native part", allow_module_level=True)
 
 V1, V2 = "/v1/models/churn/predict", "/v2/models/churn/infer"
+POINT_V1, POINT_V2 = "/v1/models/point/predict", "/v2/models/point/infer"
+POINT = Signature(fields=(Field(name="x", type="float64"), Field(name="y", type="float64")))
 
 
 class Wire:
@@ -62,17 +70,30 @@ def quick(row: Any) -> float | None:
     return values[0] * 2.0 if type(values[0]) is float else None
 
 
+def quick_point(row: Any) -> float | None:
+    """The same for a model of two numbers."""
+    values = [row.get("x"), row.get("y")] if isinstance(row, dict) else row
+    if not isinstance(values, (list, tuple)) or len(row) != 2 or len(values) != 2:
+        return None
+    if any(type(value) not in (int, float) or not math.isfinite(value) for value in values):
+        return None
+    return values[0] * 2.0
+
+
 class Side:
     """A server, with or without the desk."""
 
     def __init__(self, bench: Any, *, has_desk: bool, **changes: Any) -> None:
         known = bench.service.default("churn")
         model = known.model
-        layout = bench.metrics.layout
+        layout = layout_for([("churn", "3"), ("point", "1")], sorted(REASONS))
         self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
         model.quick = quick
         served = Served(known.record, self.metrics, model=model, one_by_one=10)
-        service = Service([served], self.metrics, clock=lambda: 100.0)
+        pointer: Any = Doubler(1)
+        pointer.quick = quick_point
+        point = Served(record_of("point", "1", POINT, VALUE), self.metrics, model=pointer)
+        service = Service([served, point], self.metrics, clock=lambda: 100.0)
         service.ready()
         self.routes = Routes(service, ServeSettings(**changes), access=Access(), version="9.9")
         common = list(self.routes.common()) if has_desk else []
@@ -112,9 +133,24 @@ def row(value: Any) -> bytes:
     return request(msgspec.json.encode({"row": value}))
 
 
-TENSOR = {"name": "amount", "datatype": "FP64", "shape": [1]}
-PLAN = {"name": "plan", "datatype": "BYTES", "shape": [1], "data": ["pro"]}
-HEAD = msgspec.json.encode({"inputs": [TENSOR | {"parameters": {"binary_data_size": 8}}, PLAN]})
+def tensor(name: str, datatype: str, *shape: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, **more}
+
+
+def infer(*tensors: dict[str, Any], path: str = V2, **more: Any) -> bytes:
+    return request(msgspec.json.encode({"inputs": tensors, **more}), path)
+
+
+def raw(values: bytes, *tensors: dict[str, Any], path: str = POINT_V2, **more: Any) -> bytes:
+    each = len(values) // len(tensors)
+    inputs = [item | {"parameters": {"binary_data_size": each}} for item in tensors]
+    head = msgspec.json.encode({"inputs": inputs, **more})
+    return request(head + values, path, f"Inference-Header-Content-Length: {len(head)}")
+
+
+PRO = tensor("plan", "BYTES", 1, data=["pro"])
+AMOUNT = tensor("amount", "FP64", 1, data=[1.5])
+BOTH = struct.pack("<2d", 1.5, -2.5)
 COMMON = {
     "a list": row([1.5, "pro"]),
     "an object": row({"amount": 2.5, "plan": None}),
@@ -122,16 +158,55 @@ COMMON = {
         b'{"row":[1.5,"pro"]}', V1, "Content-Type: application/json", "User-Agent: x"
     ),
     "asking to stay": request(b'{"row":[1.5,"pro"]}', V1, "Connection: keep-alive"),
-    "tensors in JSON": request(
-        msgspec.json.encode({"inputs": [TENSOR | {"data": [1.5]}, PLAN]}), V2
+    "tensors in JSON": infer(AMOUNT, PRO),
+    "text with brackets and quotes beside": infer(
+        tensor("amount", "FP64", 1, data=[1.5]), PRO, comment='data": [1] "', path=V2
     ),
-    "raw tensors": request(
-        HEAD + struct.pack("<d", 1.5), V2, f"Inference-Header-Content-Length: {len(HEAD)}"
+    "columns of one": infer(
+        tensor("amount", "FP64", 1, 1, data=[[1.5]]), tensor("plan", "BYTES", 1, 1, data=["pro"])
+    ),
+    "no plan": infer(AMOUNT, tensor("plan", "BYTES", 1, data=[None])),
+    "one tensor": infer(tensor("all", "FP64", 1, 2, data=[1.5, 2.5]), path=POINT_V2),
+    "one tensor, nested": infer(tensor("all", "FP64", 1, 2, data=[[1.5, 2.5]]), path=POINT_V2),
+    "one tensor of whole numbers": infer(tensor("all", "INT8", 1, 2, data=[1, 2]), path=POINT_V2),
+    "floats that are whole": infer(tensor("all", "FP64", 1, 2, data=[1, 2]), path=POINT_V2),
+    "one raw tensor": raw(BOTH, tensor("all", "FP64", 1, 2)),
+    "raw tensors": raw(BOTH, tensor("x", "FP64", 1), tensor("y", "FP64", 1)),
+    "raw floats of half the size": raw(BOTH[8:], tensor("all", "FP32", 1, 2)),
+    "raw answer": infer(
+        tensor("all", "FP64", 1, 2, data=[1.5, 2.5]),
+        path=POINT_V2,
+        parameters={"binary_data_output": True},
+    ),
+    "all raw": raw(BOTH, tensor("all", "FP64", 1, 2), parameters={"binary_data_output": True}),
+    "one output": infer(
+        tensor("all", "FP64", 1, 2, data=[1.5, 2.5]),
+        path=POINT_V2,
+        outputs=[{"name": VALUE.names[0]}],
     ),
     "of a version": request(b'{"row":[1.5,"pro"]}', "/v1/models/churn/versions/3/predict"),
     "traced": request(b'{"row":[1.5,"pro"]}', V1, "traceparent: 00-1-2-3", "X-Twofol: x"),
 }
 OTHER = {
+    "tensors in another order": infer(PRO, AMOUNT),
+    "a tensor too many": infer(AMOUNT, PRO, tensor("note", "FP64", 1, data=[1.5])),
+    "a tensor too few": infer(AMOUNT),
+    "a value too many": infer(tensor("amount", "FP64", 1, data=[1.5, 2.5]), PRO),
+    "a plan too many": infer(AMOUNT, tensor("plan", "BYTES", 1, data=["pro", "pro"])),
+    "a plan that isn't known": infer(AMOUNT, tensor("plan", "BYTES", 1, data=['"]"'])),
+    "data twice": request(
+        msgspec.json.encode({"inputs": [AMOUNT, PRO]})[:-3] + b',"data":[]}]}', V2
+    ),
+    "an id of its own": infer(AMOUNT, PRO, id="7"),
+    "an id before raw bytes": raw(BOTH, tensor("all", "FP64", 1, 2), id="7"),
+    "numbers to be rounded": infer(tensor("all", "FP32", 1, 2, data=[1.1, 2.5]), path=POINT_V2),
+    "two rows": infer(tensor("all", "FP64", 2, 2, data=[1.5, 2.5, 1.5, 2.5]), path=POINT_V2),
+    "two raw rows": raw(BOTH + BOTH, tensor("all", "FP64", 2, 2)),
+    "a raw NaN": raw(struct.pack("<2d", 1.5, math.nan), tensor("all", "FP64", 1, 2)),
+    "a raw infinity": raw(struct.pack("<2d", math.inf, 1.0), tensor("all", "FP64", 1, 2)),
+    "beyond the datatype": infer(tensor("all", "INT8", 1, 2, data=[128, 2]), path=POINT_V2),
+    "no whole number": infer(tensor("all", "INT8", 1, 2, data=[1.5, 2]), path=POINT_V2),
+    "a row in a row": request(b'{"row":[1.5,"pro"],"row":[2.5,"pro"]}'),
     "many rows": request(b'{"rows":[[1.5,"pro"]]}'),
     "no JSON": request(b"{"),
     "a wrong row": row([1.5, "gold"]),
@@ -191,6 +266,106 @@ def test_any_row_is_answered_alike(bench: Any, value: Any, cut: int) -> None:
     sent = sent[: len(sent) - cut]
     assert with_desk.answer(sent) == without.answer(sent)
     assert with_desk.totals() == without.totals()
+
+
+PIECES = [
+    *(bytes([byte]) for byte in b'[]{}",:\\ 0-.e\xff\0'),
+    b'"]', b'["', b"null", b"true", b"1e400", b"123456789012345678901", b'"data":[',
+]  # fmt: skip
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    what=st.sampled_from([name for name in COMMON if name != "asking to stay"]),
+    changes=st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from(PIECES)), max_size=3
+    ),
+)
+def test_what_is_nearly_of_a_known_form_is_answered_alike(
+    bench: Any, what: str, changes: list[tuple[int, int, bytes]]
+) -> None:
+    with_desk, without = Side(bench, has_desk=True), Side(bench, has_desk=False)
+    head, _, body = COMMON[what].partition(b"\r\n\r\n")
+    target = head.split()[1].decode()
+    own = [line for line in head.decode().split("\r\n")[2:] if "Content-Length: " not in line[:16]]
+    for place, removed, added in changes:
+        at = place % (len(body) + 1)
+        body = body[:at] + added + body[at + removed :]
+    sent = request(body, target, *own)
+    for asked in (COMMON[what], sent, sent, COMMON[what]):
+        assert with_desk.answer(asked) == without.answer(asked)
+    assert with_desk.totals() == without.totals()
+
+
+def test_form_is_told_once_however_many_rows_come(sides: tuple[Side, Side]) -> None:
+    told: list[bytes] = []
+    side = sides[0]
+    form = side.routes._routes[V2.encode()][b"POST"]._reader.form  # type: ignore[attr-defined]
+    ((target, _, *rest),) = [item for item in side.routes.common() if item[0] == V2.encode()]
+
+    def learn(body: bytes, length: bytes | None) -> Any:
+        told.append(body)
+        return form(body, length)
+
+    desk = make_desk(
+        side.connections._scan, side.metrics.tally, lambda: 100.0, [(target, learn, *rest)]
+    )
+    assert desk is not None
+    for number in range(100):
+        sent = infer(tensor("amount", "FP64", 1, data=[number + 0.5]), PRO)
+        assert isinstance(desk.take(sent, 100.0), bytes)
+    assert len(told) == 1
+
+
+def test_clients_that_repeat_nothing_are_soon_left_to_others(sides: tuple[Side, Side]) -> None:
+    told: list[bytes] = []
+    side = sides[0]
+    ((target, _, *rest),) = [item for item in side.routes.common() if item[0] == V2.encode()]
+
+    def learn(body: bytes, length: bytes | None) -> None:
+        told.append(body)
+
+    desk = make_desk(
+        side.connections._scan, side.metrics.tally, lambda: 100.0, [(target, learn, *rest)]
+    )
+    assert desk is not None
+    for _ in range(1_000):
+        assert not isinstance(desk.take(COMMON["tensors in JSON"], 100.0), bytes)
+    assert 0 < len(told) < 100
+
+
+def test_no_more_forms_are_kept_than_there_is_room_for(sides: tuple[Side, Side]) -> None:
+    with_desk, without = sides
+    for blanks in itertools.chain(range(20), range(20)):
+        sent = request(b'{"row":[1.5,"pro"]}' + b" " * blanks)
+        assert with_desk.answer(sent) == without.answer(sent)
+
+
+RESPOND = (b"", len, b"", b"", b"")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (),
+        1,
+        ((), len, 0, RESPOND),
+        ((b"",), len, 0, RESPOND),
+        ((b"", b""), len, 1, RESPOND),
+        ((b"", b""), len, -1, RESPOND),
+        ((b"", ""), len, 0, RESPOND),
+        ((b"", b"") * 600, len, 0, RESPOND),
+        ((b"", b""), len, 0, (b"", len, "", b"", b"")),
+        ((b"", b""), len, 0, (b"",) * 4),
+        ([b"", b""], len, 0, RESPOND),
+    ],
+)
+def test_form_that_is_none_is_not_used(sides: tuple[Side, Side], told: Any) -> None:
+    side = sides[0]
+    common = [(V2.encode(), lambda *_: told, quick, (0,) * 6, 9_000)]
+    desk = make_desk(side.connections._scan, side.metrics.tally, lambda: 0.0, common)  # type: ignore[arg-type]
+    assert desk is not None
+    assert not isinstance(desk.take(COMMON["tensors in JSON"], 100.0), bytes)
 
 
 def test_leaving_server_says_so_to_common_requests_too(sides: tuple[Side, Side]) -> None:
