@@ -51,13 +51,14 @@ def _slow_headers(lab: Lab, report: Report, server: Server) -> None:
     beside: list[Summary] = []
     reopened = 0
     # The slow clients use the client's core: alone, they do so, too, but talk to nobody.
-    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as nobody:
-        for _ in range(rounds):
-            with _slow_clients(nobody.getsockname()[1]):
-                alone += load.run(server.port, lab.folder)
-            with _slow_clients(server.port) as clients:
-                beside += load.run(server.port, lab.folder)
-                reopened += clients.reopened
+    for _ in range(rounds):
+        # Anew each time: whom nobody accepts stays in the queue, even when gone.
+        nobody = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        with nobody, _slow_clients(nobody.getsockname()[1]):
+            alone += load.run(server.port, lab.folder)
+        with _slow_clients(server.port) as clients:
+            beside += load.run(server.port, lab.folder)
+            reopened += clients.reopened
     ratios = [b["p99_ms"] / a["p99_ms"] for a, b in zip(alone, beside, strict=True)]
     bad = sum(one["offered"] - one["statuses"].get("200", 0) for one in beside)
     p99_ms = [median([one["p99_ms"] for one in some]) or 0.0 for some in (alone, beside)]

@@ -14,6 +14,7 @@ from twofold.wire.desk import Common, make_desk
 from twofold.wire.http import (
     CLOSE,
     CONTINUE,
+    NOTHING_READ,
     Event,
     Limits,
     Phase,
@@ -28,6 +29,9 @@ from twofold.wire.statuses import WireError
 IDLE = Phase.IDLE
 EVENTS_PER_TURN = 32
 """Pipelined requests of one connection answered before others get their turn."""
+LARGE_READ_BYTES = 65_536
+"""Whoever sends so much at once has more to send: the loop would read on, up to some megabytes,
+before it looks at others."""
 HELD_BYTES = 65_536
 """Of more bodies than that behind a request that waits, no more is read: several times the
 largest body would else be kept for one connection."""
@@ -180,7 +184,7 @@ class Connection(asyncio.Protocol):
         """Belong to a worker's connections."""
         self._all = connections
         self._since_s = connections.clock()
-        self._parser = RequestParser(connections.limits, self._since_s, connections.answers.gate)
+        self._parser: RequestParser | None = None
         self._events: deque[Event] = deque()
         self._waiting: Request | None = None
         self._task: Task | None = None
@@ -215,10 +219,11 @@ class Connection(asyncio.Protocol):
         every, parser = self._all, self._parser
         now_s = every.clock()
         every.touch(now_s)
-        if parser.phase is IDLE and self._writable and not self._events and not self._waiting:
+        is_between = parser is None or parser.phase is IDLE
+        if is_between and self._writable and not self._events and not self._waiting:
             request = every.take(data, now_s)
             if request is not None:
-                parser.since_s = now_s
+                self._since_s = now_s
                 if isinstance(request, bytes):
                     self._transport.write(request)
                     return
@@ -230,9 +235,15 @@ class Connection(asyncio.Protocol):
                     if self._ended:
                         self._finish(request)
                 return
+        if parser is None:
+            # Most connections have plain requests only, and there may be thousands.
+            parser = self._parser = RequestParser(every.limits, now_s, every.answers.gate)
         events = parser.feed(data, now_s)
         if events:
             self._take(events)
+        elif len(data) >= LARGE_READ_BYTES:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def eof_received(self) -> bool:
         """Answer what is here, then close: the client sends no more."""
@@ -244,7 +255,7 @@ class Connection(asyncio.Protocol):
             # and still waits, can't be told apart; Go's net/http takes it for gone, too.
             self._ended = True
             return False
-        cut = self._parser.ended()
+        cut = None if self._parser is None else self._parser.ended()
         if cut is not None:
             self._take([cut])
         # A TLS connection can't be half closed: asyncio would close it anyway, with a warning.
@@ -275,7 +286,7 @@ class Connection(asyncio.Protocol):
             return
         if request is None or self._ended:
             return
-        self._parser.since_s = self._all.clock()
+        self._since_s = self._all.clock()
         self._transport.write(self._rendered(request, response))
         if self._ended:
             self._finish(request)
@@ -288,8 +299,7 @@ class Connection(asyncio.Protocol):
 
     def check(self, now_s: float) -> None:
         """Close or refuse what is out of time."""
-        settings = self._all.settings
-        parser = self._parser
+        settings, parser = self._all.settings, self._parser
         if self._ended:
             is_taken = self._transport.get_write_buffer_size() == 0
             if now_s - self._since_s > (LINGER_S if is_taken else settings.body_timeout_s):
@@ -299,8 +309,8 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif self._events or self._waiting:
             pass
-        elif parser.phase is Phase.IDLE:
-            if self._all.draining or now_s - parser.since_s > settings.idle_timeout_s:
+        elif parser is None or parser.phase is IDLE:
+            if self._all.draining or now_s - self._quiet_since_s() > settings.idle_timeout_s:
                 self._ended = True
                 self._since_s = now_s
                 self._transport.close()
@@ -308,8 +318,13 @@ class Connection(asyncio.Protocol):
             limit_s = (
                 settings.header_timeout_s if parser.phase is Phase.HEAD else settings.body_timeout_s
             )
-            if now_s - parser.since_s > limit_s:
+            if now_s - self._quiet_since_s() > limit_s:
                 self._take([parser.timed_out()])
+
+    def _quiet_since_s(self) -> float:
+        """Since when nothing is expected but that the client sends."""
+        parser = self._parser
+        return self._since_s if parser is None else max(self._since_s, parser.since_s)
 
     def abort(self) -> None:
         """Close at once; what isn't sent yet is lost."""
@@ -346,6 +361,10 @@ class Connection(asyncio.Protocol):
         elif self._writable:
             self._transport.resume_reading()
 
+    def _read_on(self) -> None:
+        if self._writable and not self._ended and not self._waiting and not self._events:
+            self._transport.resume_reading()
+
     def _resume(self) -> None:
         if self._writable and not self._ended and not self._waiting:
             self._work()
@@ -364,10 +383,13 @@ class Connection(asyncio.Protocol):
             return self._rendered(event, response)
         if isinstance(event, Exception):
             self._ended = True
-            response = self._all.answers.refuse(event, self._parser.unread())
+            response = self._all.answers.refuse(event, self._unread())
             self._all.answers.count(response.status)
             return render(response, connection=CLOSE, head_only=False, date=self._all.date)
         return event
+
+    def _unread(self) -> Request:
+        return NOTHING_READ if self._parser is None else self._parser.unread()
 
     def _rendered(self, request: Request, response: Response) -> bytes:
         every = self._all

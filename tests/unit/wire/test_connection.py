@@ -16,6 +16,7 @@ from twofold.serving.waiting import Task
 from twofold.wire.connection import (
     EVENTS_PER_TURN,
     HELD_BYTES,
+    LARGE_READ_BYTES,
     LINGER_S,
     Caller,
     Connection,
@@ -153,7 +154,7 @@ class Bench:
 def bench(request: pytest.FixtureRequest) -> Bench:
     bench = Bench()
     if request.param == "all by the parser":
-        bench.connections.scan = lambda _data, _now_s: None
+        bench.connections.take = lambda _data, _now_s: None
     return bench
 
 
@@ -500,6 +501,37 @@ def test_next_request_has_its_whole_time_from_the_answer_before_it(bench: Bench)
     assert "408" not in wire.text
     bench.after(0.2)
     assert "408 Request Timeout" in wire.text
+
+
+def test_who_sends_much_at_once_lets_others_have_their_turn(bench: Bench) -> None:
+    size = 2 * LARGE_READ_BYTES
+    connection, wire = bench.connect()
+
+    async def run() -> list[bool]:
+        connection.data_received(POST % (1, size))
+        seen = [wire.reading]
+        for _ in range(2):
+            connection.data_received(b"x" * (size // 2))
+            seen.append(wire.reading)
+            await asyncio.sleep(0)
+            seen.append(wire.reading)
+        return seen
+
+    assert asyncio.run(run()) == [True, False, True, True, True]
+    assert wire.answers == ["/1"]
+
+
+def test_reading_goes_on_only_when_nothing_else_forbids_it(bench: Bench) -> None:
+    connection, wire = bench.connect()
+
+    async def run() -> None:
+        connection.data_received(POST % (1, 2 * LARGE_READ_BYTES))
+        connection.data_received(b"x" * LARGE_READ_BYTES)
+        connection.pause_writing()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert not wire.reading
 
 
 def test_head_gets_no_body_later_either(bench: Bench) -> None:
