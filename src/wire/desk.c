@@ -3,14 +3,15 @@
 #include <string.h>
 
 #include "form.h"
+#include "gate.h"
 #include "plain.h"
 #include "scan.h"
 #include "tally.h"
 
-/* A plain request, for one row of a model that is predicted as soon as the row is read, by a caller
- * who asks for nothing special. Python has the rest: whatever is not of this kind, and whatever
- * goes wrong here, begins again there, with the request that was read. Nothing was done by then
- * that others could see. */
+/* A plain request, by a caller who asks for nothing special: for one row of a model that is
+ * predicted as soon as the row is read, or to be refused like the one before it. Python has the
+ * rest: whatever is not of this kind, and whatever goes wrong here, begins again there, with the
+ * request that was read. Nothing was done by then that others could see. */
 
 typedef struct {
     PyObject_HEAD
@@ -27,8 +28,10 @@ typedef struct {
  * first. To learn a form takes far longer than to use it: it costs credit, which every request of a
  * known form adds to. So where no two requests are alike, they are soon left to others at once. */
 struct route {
-    PyObject *learn, *quick;
-    struct answered_slots slots;
+    PyObject *learn, *quick; /* NULL: it is not answered here */
+    PyObject *gate;          /* NULL: it is not refused here */
+    struct answered_slots answered;
+    struct refused_slots refused;
     Py_ssize_t max_body_bytes;
     int credit;
     struct form *forms[MAX_FORMS];
@@ -41,6 +44,7 @@ static void route_free(PyObject *capsule) {
     for (int i = 0; i < MAX_FORMS && route->forms[i]; i++) form_release(route->forms[i]);
     Py_XDECREF(route->learn);
     Py_XDECREF(route->quick);
+    Py_XDECREF(route->gate);
     PyMem_Free(route);
 }
 
@@ -71,21 +75,32 @@ static void desk_dealloc(Desk *self) {
 }
 
 PyDoc_STRVAR(add_doc,
-"add(target, learn, quick, slots, max_body_bytes)\n--\n\n"
+"add(target, learn, quick, gate, answered, refused, max_body_bytes)\n--\n\n"
 "Answer POST requests for a target: `learn` gives the form of a body, whose JSON is as long as a\n"
-"header says or None, or None; `quick` gives the prediction of a row, or None. `slots` are those of\n"
-"the tally: responses, requests, rows, duration, queue, predict. Larger bodies are left to others.");
+"header says or None, or None; `quick` gives the prediction of a row, or None. A `gate` refuses\n"
+"them while it is closed. Both `learn` and `quick`, or `gate`, may be None. The slots of the tally\n"
+"are `answered`: responses, requests, rows, duration, queue, predict; and `refused`: responses,\n"
+"requests, duration. Larger bodies are left to others.");
+
+static PyObject *given(PyObject *item) { return item == Py_None ? NULL : Py_NewRef(item); }
 
 static PyObject *desk_add(Desk *self, PyObject *args) {
-    PyObject *target, *learn, *quick;
-    struct answered_slots slots;
+    PyObject *target, *learn, *quick, *gate;
+    struct answered_slots answered;
+    struct refused_slots refused;
     Py_ssize_t max_body_bytes;
-    if (!PyArg_ParseTuple(args, "SOO(nnnnnn)n", &target, &learn, &quick, &slots.response, &slots.ok,
-                          &slots.rows, &slots.duration, &slots.queue, &slots.predict,
-                          &max_body_bytes))
+    if (!PyArg_ParseTuple(args, "SOOO(nnnnnn)(nnn)n", &target, &learn, &quick, &gate,
+                          &answered.response, &answered.ok, &answered.rows, &answered.duration,
+                          &answered.queue, &answered.predict, &refused.response, &refused.outcome,
+                          &refused.duration, &max_body_bytes))
         return NULL;
-    if (!tally_has(self->tally, &slots)) {
+    if (!tally_has(self->tally, &answered, &refused)) {
         PyErr_SetString(PyExc_IndexError, "there is no such slot");
+        return NULL;
+    }
+    if ((learn == Py_None) != (quick == Py_None) ||
+        (gate != Py_None && !Py_IS_TYPE(gate, &GateType))) {
+        PyErr_SetString(PyExc_TypeError, "expected learn and quick, a gate, or None for them");
         return NULL;
     }
     struct route *route = PyMem_Calloc(1, sizeof *route);
@@ -95,9 +110,11 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
         PyMem_Free(route);
         return NULL;
     }
-    route->learn = Py_NewRef(learn);
-    route->quick = Py_NewRef(quick);
-    route->slots = slots;
+    route->learn = given(learn);
+    route->quick = given(quick);
+    route->gate = given(gate);
+    route->answered = answered;
+    route->refused = refused;
     route->max_body_bytes = max_body_bytes;
     route->credit = MAX_CREDIT;
     const int failed = PyDict_SetItem(self->routes, target, capsule);
@@ -180,7 +197,7 @@ static PyObject *render(const Desk *self, const struct form *form, PyObject *wri
              *const body[] = {form->response_before, written, form->response_after};
     Py_ssize_t n_lines = 0, n_body = 0;
     for (int i = 0; i < 3; i++) {
-        if (!PyBytes_Check(lines[i]) || !PyBytes_Check(body[i])) return NULL;
+        if (!PyBytes_Check(body[i])) return NULL; /* what `write` gave */
         n_lines += PyBytes_GET_SIZE(lines[i]);
         n_body += PyBytes_GET_SIZE(body[i]);
     }
@@ -296,14 +313,34 @@ static PyObject *answered(const Desk *self, struct route *route, const struct pl
         PyErr_Clear();
         Py_CLEAR(reply);
     }
-    if (reply) tally_one(self->tally, &route->slots, now_s - received_s, 0.0, now_s - received_s);
+    if (reply)
+        tally_one(self->tally, &route->answered, now_s - received_s, 0.0, now_s - received_s);
+    return reply;
+}
+
+/* The refusal of a request; NULL, without an error, if it isn't to be refused here. */
+static PyObject *refused(const Desk *self, const struct route *route, const struct plain *plain,
+                         double received_s) {
+    const double now_s = now_of(self);
+    PyObject *reply = NULL;
+    if (!PyErr_Occurred() && gate_refuses(route->gate, plain->body.size, now_s)) {
+        PyObject *const parts[] = {gate_before(route->gate), self->date,
+                                   scan_connection(self->scanner, plain), gate_after(route->gate)};
+        Py_ssize_t size = 0;
+        for (int i = 0; i < 4; i++) size += PyBytes_GET_SIZE(parts[i]);
+        reply = PyBytes_FromStringAndSize(NULL, size);
+        char *to = reply ? PyBytes_AS_STRING(reply) : NULL;
+        for (int i = 0; reply && i < 4; i++) to = append(to, parts[i]);
+        if (reply) tally_refused(self->tally, &route->refused, now_s - received_s);
+    }
+    PyErr_Clear();
     return reply;
 }
 
 PyDoc_STRVAR(take_doc,
 "take(data, now_s)\n--\n\n"
-"The bytes of the answer, if `data`, which came at `now_s`, is one whole request of the common\n"
-"kind; else the request, if it is plain; else None.");
+"The bytes of the answer, or refusal, if `data`, which came at `now_s`, is one whole request of\n"
+"the common kind; else the request, if it is plain; else None.");
 
 static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) {
     if (count != 2 || !PyBytes_Check(args[0]) || !PyFloat_Check(args[1])) {
@@ -324,8 +361,10 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
     }
     struct route *route = capsule ? PyCapsule_GetPointer(capsule, ROUTE) : NULL;
     if (route && (Py_ssize_t)plain.body.size <= route->max_body_bytes) {
+        const double received_s = PyFloat_AS_DOUBLE(args[1]);
         body.span = plain.body;
-        reply = answered(self, route, &plain, &body, PyFloat_AS_DOUBLE(args[1]));
+        if (route->gate) reply = refused(self, route, &plain, received_s);
+        if (!reply && route->quick) reply = answered(self, route, &plain, &body, received_s);
     }
     Py_XDECREF(capsule);
     return reply ? reply : scan_request(self->scanner, args[0], args[1], &plain);

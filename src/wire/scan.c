@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "desk.h"
+#include "gate.h"
 #include "plain.h"
 #include "scan.h"
 #include "tally.h"
@@ -26,7 +27,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                                NULL};
     PyObject *request_type, *default_connection, *keep_alive_connection;
     Py_ssize_t header_bytes, url_bytes, body_bytes;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOnnn", keywords, &request_type,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OSSnnn", keywords, &request_type,
                                      &default_connection, &keep_alive_connection, &header_bytes,
                                      &url_bytes, &body_bytes))
         return NULL;
@@ -176,12 +177,13 @@ static int make_shared(void) {
 
 PyMODINIT_FUNC PyInit__wire(void) {
     if (PyType_Ready(&ScannerType) || PyType_Ready(&TallyType) || PyType_Ready(&DeskType) ||
-        make_shared())
+        PyType_Ready(&GateType) || make_shared())
         return NULL;
     PyObject *made = PyModule_Create(&module);
     if (made && (PyModule_AddObjectRef(made, "Scanner", (PyObject *)&ScannerType) ||
                  PyModule_AddObjectRef(made, "Tally", (PyObject *)&TallyType) ||
-                 PyModule_AddObjectRef(made, "Desk", (PyObject *)&DeskType)))
+                 PyModule_AddObjectRef(made, "Desk", (PyObject *)&DeskType) ||
+                 PyModule_AddObjectRef(made, "Gate", (PyObject *)&GateType)))
         Py_CLEAR(made);
     return made;
 }

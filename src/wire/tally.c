@@ -95,15 +95,25 @@ static int observe_in(const Tally *self, PyObject *slot, PyObject *number) {
     return 0;
 }
 
-int tally_has(PyObject *tally, const struct answered_slots *slots) {
+int tally_has(PyObject *tally, const struct answered_slots *answered,
+              const struct refused_slots *refused) {
     const Tally *self = (Tally *)tally;
-    const Py_ssize_t counters[] = {slots->response, slots->ok, slots->rows};
-    const Py_ssize_t histograms[] = {slots->duration, slots->queue, slots->predict};
-    for (int i = 0; i < 3; i++)
-        if (counters[i] < 0 || counters[i] >= self->size || histograms[i] < 0 ||
-            histograms[i] > self->size - (self->n_bounds + 2))
-            return 0;
+    const Py_ssize_t counters[] = {answered->response, answered->ok, answered->rows,
+                                   refused->response, refused->outcome};
+    const Py_ssize_t histograms[] = {answered->duration, answered->queue, answered->predict,
+                                     refused->duration};
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+        if (counters[i] < 0 || counters[i] >= self->size) return 0;
+    for (size_t i = 0; i < sizeof histograms / sizeof *histograms; i++)
+        if (histograms[i] < 0 || histograms[i] > self->size - (self->n_bounds + 2)) return 0;
     return 1;
+}
+
+void tally_refused(PyObject *tally, const struct refused_slots *slots, double duration_s) {
+    const Tally *self = (Tally *)tally;
+    self->numbers[slots->response] += 1.0;
+    self->numbers[slots->outcome] += 1.0;
+    put(self, self->numbers + slots->duration, duration_s);
 }
 
 void tally_one(PyObject *tally, const struct answered_slots *slots, double duration_s,

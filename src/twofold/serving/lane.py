@@ -14,6 +14,7 @@ from random import random
 from twofold.errors import DeadlineExceeded, Overloaded, problem
 from twofold.serving.admission import Load, admits, retry_after_s
 from twofold.serving.cost import Cost
+from twofold.serving.native import Gate, new_gate
 from twofold.serving.priority import Priority
 from twofold.serving.waiting import Task, Waiting
 
@@ -52,7 +53,13 @@ class _Shut:
 
 
 class Lane:
-    """Admits and queues; its subclasses predict."""
+    """Admits and queues; its subclasses predict.
+
+    Attributes:
+        cost: Of the model, kept up to date by the subclass.
+        waiting: Those admitted whose turn is yet to come.
+        gate: Where a refusal is kept for the next requests, natively, if that was built.
+    """
 
     def __init__(
         self,
@@ -79,6 +86,7 @@ class Lane:
         self._max_tasks = max_tasks
         self._lag_s = lag_s
         self._shut: _Shut | None = None
+        self.gate: Gate | None = new_gate()
         self._probed_s = -math.inf
 
     @property
@@ -134,6 +142,13 @@ class Lane:
     def changed(self) -> None:
         """Note that less waits than before: who was refused might be admitted now."""
         self._shut = None
+        if self.gate is not None:
+            self.gate.open()
+
+    def shut_until_s(self, error: Exception) -> float | None:
+        """Until when a refusal holds for others like it, if nothing changes; None if it doesn't."""
+        shut = self._shut
+        return shut.until_s if shut is not None and shut.error is error else None
 
     def take(self, now_s: float, *, begins_s: float) -> list[Task]:
         """Take the micro-batch that begins then; end what can't be in time any more."""

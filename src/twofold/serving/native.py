@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any
+from typing import Any, Protocol
+
+
+class Gate(Protocol):
+    """What `twofold._wire.Gate` has: the refusal that was given last, for the next requests."""
+
+    def close(self, until_s: float, least_bytes: int, before: bytes, after: bytes, /) -> None:
+        """Refuse requests of so many bytes of body, or more, until then or until it is opened."""
+        ...
+
+    def open(self) -> None:
+        """Refuse nobody: it depends."""
+        ...
 
 
 @functools.cache
@@ -14,3 +26,9 @@ def native() -> Any:
         return importlib.import_module("twofold._wire")
     except ImportError:
         return None
+
+
+def new_gate() -> Gate | None:
+    """Make an open gate; None where there is no native part."""
+    built = native()
+    return None if built is None else built.Gate()

@@ -1,35 +1,50 @@
 """The common infer request, answered natively from its bytes to those of its answer.
 
-It is the plain request for one row of a model that is predicted as soon as the row is read, by a
-caller who asks for nothing special. Programs that ask write all but the row alike, again and again:
-a protocol's reader tells once what that is (`call.Form`), and it is recognised by its bytes from
-then on. `src/wire/desk.c` takes such requests through the same steps as `connection`, `routes` and
-`infer` do, without the interpreter between them; whatever is not of that kind, or goes wrong,
-begins again there.
+It is the plain request of a caller who asks for nothing special: for one row of a model that is
+predicted as soon as the row is read, or to be refused like the one before it. Programs write all
+but the row alike, again and again: a protocol's reader tells once what that is (`call.Form`), and
+it is recognised by its bytes from then on. `src/wire/desk.c` takes such requests through the same
+steps as `connection`, `routes` and `infer` do, without the interpreter between them; whatever is
+not of that kind, or goes wrong, begins again there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from twofold.serving.native import native
+from twofold.serving.native import Gate, native
 from twofold.wire.call import Form
 from twofold.wire.http import Request
 
-Slots = tuple[int, int, int, int, int, int]
-"""Where an answer is counted: responses, requests, rows, duration, queue, predict."""
-Common = tuple[
-    bytes, Callable[[bytes, bytes | None], Form | None], Callable[[Any], float | None], Slots, int
-]
-"""What a target has: itself, `Reader.form`, the kernel's own way, the slots, the largest body."""
+
+class Common(NamedTuple):
+    """What the desk needs for the common requests to a target.
+
+    Attributes:
+        target: The target.
+        form: `Reader.form`; None if they aren't answered natively.
+        quick: The kernel's own way; None in the same case.
+        gate: Closed while they are refused; None if they never are.
+        answered: Where an answer is counted: responses, requests, rows, duration, queue, predict.
+        refused: Where a refusal is counted: responses, requests, duration.
+        max_body_bytes: Requests with larger bodies are none of them.
+    """
+
+    target: bytes
+    form: Callable[[bytes, bytes | None], Form | None] | None
+    quick: Callable[[Any], float | None] | None
+    gate: Gate | None
+    answered: tuple[int, int, int, int, int, int]
+    refused: tuple[int, int, int]
+    max_body_bytes: int
 
 
 class Desk(Protocol):
     """What `twofold._wire.Desk` has."""
 
     def take(self, data: bytes, now_s: float, /) -> bytes | Request | None:
-        """The answer's bytes; else the request, if it is plain; else None."""
+        """The bytes of the answer or refusal; else the request, if it is plain; else None."""
         ...
 
     def set_date(self, line: bytes, /) -> None:

@@ -452,3 +452,10 @@ def render(response: Response, *, connection: bytes, head_only: bool, date: byte
         response.headers,
         b"" if head_only else body,
     )
+
+
+def around_connection(response: Response) -> tuple[bytes, bytes]:
+    """Render a response but for the header lines about date and connection: before and behind."""
+    rendered = render(response, connection=b"", head_only=False, date=b"")
+    behind = len(response.headers) + len(b"\r\n") + len(response.body)
+    return rendered[:-behind], rendered[-behind:]

@@ -25,7 +25,7 @@ from twofold.wire.access import PRIORITY, Access
 from twofold.wire.call import Call, Reader
 from twofold.wire.connection import Caller
 from twofold.wire.desk import Common
-from twofold.wire.http import JSON, Request, Response
+from twofold.wire.http import JSON, Request, Response, around_connection
 from twofold.wire.refusal import outcome_of, refusal
 from twofold.wire.request_id import REQUEST_ID
 from twofold.wire.statuses import WireError
@@ -85,6 +85,8 @@ class Infer:
         self._minds_lag = settings.deadline_s < MINDED_LAG_S
         is_direct = served.model is not None and served.turn is None
         self._quick = served.model.quick if is_direct and served.model is not None else None
+        # The lane that common requests take, if they don't go to the model directly.
+        self._gated = served.apart if served.model is None else served.turn
 
     def __call__(self, request: Request, caller: Caller) -> Response | None:
         """Answer one request, or see that it is answered.
@@ -102,7 +104,18 @@ class Infer:
             return self._read(request, caller, terms)
         except Exception as error:
             service.count(served, outcome_of(error), request.received_s)
+            if self._gated is not None:
+                self._close(self._gated, request, error)
             raise
+
+    def _close(self, lane: Lane, request: Request, error: Exception) -> None:
+        """Have requests refused natively that are refused for the same reason."""
+        until_s = lane.shut_until_s(error)
+        if until_s is None or lane.gate is None or not self._access.is_open:
+            return
+        if DEADLINE not in request.headers and PRIORITY not in request.headers:
+            before, after = around_connection(refusal(error))
+            lane.gate.close(until_s, len(request.body), before, after)
 
     def _plainly(self, request: Request) -> Response | None:
         """Answer a common request the quick way: all that the desk does, where it wasn't built."""
@@ -118,20 +131,36 @@ class Infer:
         prediction = None if plain is None else quick(plain[0])
         return None if plain is None or prediction is None else plain[1](((prediction,),))
 
-    def common(self, target: bytes, response_slot: int) -> Common | None:
-        """What the desk needs to answer common requests for a target; None if it can't."""
-        served, quick = self._served, self._quick
-        if quick is None or self._minds_lag or not self._access.is_open or type(self) is not Infer:
+    def common(self, target: bytes, ok_slot: int, refused_slot: int) -> Common | None:
+        """What the desk needs for common requests to a target; None if it can do nothing.
+
+        Args:
+            target: The target.
+            ok_slot: Where responses that have a prediction are counted.
+            refused_slot: The same for those that refuse one.
+        """
+        served, access = self._served, self._access
+        quick = None if self._minds_lag else self._quick
+        gate = None if self._gated is None else self._gated.gate
+        if not access.is_open or type(self) is not Infer or (quick is None and gate is None):
             return None
-        slots = (
-            response_slot,
-            served.ok_slot,
-            served.rows_slot,
-            served.duration_slot,
-            served.queue_slot,
-            served.predict_slot,
+        refused = Outcome.REFUSED
+        return Common(
+            target,
+            None if quick is None else self._reader.form,
+            quick,
+            gate,
+            (
+                ok_slot,
+                served.ok_slot,
+                served.rows_slot,
+                served.duration_slot,
+                served.queue_slot,
+                served.predict_slot,
+            ),
+            (refused_slot, served.outcome_slots[refused], served.duration_slots[refused]),
+            LARGE_BYTES,
         )
-        return target, self._reader.form, quick, slots, LARGE_BYTES
 
     def _read(self, request: Request, caller: Caller, terms: Terms) -> Response | None:
         """Answer a request that was admitted, or see that it is answered."""

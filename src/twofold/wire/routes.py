@@ -105,9 +105,10 @@ class Routes:
         """What may be answered natively; see `twofold.wire.desk`."""
         for target, route in self._routes.items():
             handler = route.get(b"POST")
-            found = handler.common(target, self._slots[OK]) if isinstance(handler, Infer) else None
-            if found is not None:
-                yield found
+            if isinstance(handler, Infer):
+                found = handler.common(target, self._slots[OK], self._slots[UNAVAILABLE])
+                if found is not None:
+                    yield found
 
     def answer(self, request: Request, caller: Caller) -> Response | None:
         """Answer a request, a failed one too; None if its answer comes later."""

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from records import VALUE, record_of
 
 from twofold.model.signature import Field, Signature
+from twofold.serving.cost import Cost, Curve
+from twofold.serving.lane import SHUT_S, Lane
 from twofold.serving.metrics import REQUESTS, Metrics, layout_for
 from twofold.serving.native import native
 from twofold.serving.service import Served, Service
@@ -24,6 +26,7 @@ from twofold.serving.settings import ServeSettings
 from twofold.wire.access import Access
 from twofold.wire.connection import Connections
 from twofold.wire.desk import make_desk
+from twofold.wire.infer import Infer
 from twofold.wire.routes import Routes
 from twofold.wire.statuses import REASONS
 
@@ -83,24 +86,25 @@ def quick_point(row: Any) -> float | None:
 class Side:
     """A server, with or without the desk."""
 
-    def __init__(self, bench: Any, *, has_desk: bool, **changes: Any) -> None:
+    def __init__(self, bench: Any, *, has_desk: bool, turn: Any = None, **changes: Any) -> None:
+        self.now_s = 100.0
         known = bench.service.default("churn")
         model = known.model
         layout = layout_for([("churn", "3"), ("point", "1")], sorted(REASONS))
         self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
         model.quick = quick
-        served = Served(known.record, self.metrics, model=model, one_by_one=10)
+        served = Served(known.record, self.metrics, model=model, one_by_one=10, turn=turn)
         pointer: Any = Doubler(1)
         pointer.quick = quick_point
         point = Served(record_of("point", "1", POINT, VALUE), self.metrics, model=pointer)
-        service = Service([served, point], self.metrics, clock=lambda: 100.0)
+        service = Service([served, point], self.metrics, clock=lambda: self.now_s)
         service.ready()
         self.routes = Routes(service, ServeSettings(**changes), access=Access(), version="9.9")
         common = list(self.routes.common()) if has_desk else []
         self.connections = Connections(
             self.routes,
             ServeSettings(**changes),
-            clock=lambda: 100.0,
+            clock=lambda: self.now_s,
             common=common,
             tally=self.metrics.tally,
         )
@@ -114,6 +118,12 @@ class Side:
         for data in sent:
             connection.data_received(data)
         return wire.written
+
+    def desk(self, **changes: Any) -> Any:
+        """A desk for `V2` only, something about which is changed."""
+        (common,) = [item for item in self.routes.common() if item.target == V2.encode()]
+        common = common._replace(**changes)
+        return make_desk(self.connections._scan, self.metrics.tally, lambda: 100.0, [common])
 
     def totals(self) -> list[Any]:
         return [(family.name, labels, values) for family, labels, values in self.metrics.totals()]
@@ -301,16 +311,12 @@ def test_form_is_told_once_however_many_rows_come(sides: tuple[Side, Side]) -> N
     told: list[bytes] = []
     side = sides[0]
     form = side.routes._routes[V2.encode()][b"POST"]._reader.form  # type: ignore[attr-defined]
-    ((target, _, *rest),) = [item for item in side.routes.common() if item[0] == V2.encode()]
 
     def learn(body: bytes, length: bytes | None) -> Any:
         told.append(body)
         return form(body, length)
 
-    desk = make_desk(
-        side.connections._scan, side.metrics.tally, lambda: 100.0, [(target, learn, *rest)]
-    )
-    assert desk is not None
+    desk = side.desk(form=learn)
     for number in range(100):
         sent = infer(tensor("amount", "FP64", 1, data=[number + 0.5]), PRO)
         assert isinstance(desk.take(sent, 100.0), bytes)
@@ -320,15 +326,11 @@ def test_form_is_told_once_however_many_rows_come(sides: tuple[Side, Side]) -> N
 def test_clients_that_repeat_nothing_are_soon_left_to_others(sides: tuple[Side, Side]) -> None:
     told: list[bytes] = []
     side = sides[0]
-    ((target, _, *rest),) = [item for item in side.routes.common() if item[0] == V2.encode()]
 
     def learn(body: bytes, length: bytes | None) -> None:
         told.append(body)
 
-    desk = make_desk(
-        side.connections._scan, side.metrics.tally, lambda: 100.0, [(target, learn, *rest)]
-    )
-    assert desk is not None
+    desk = side.desk(form=learn)
     for _ in range(1_000):
         assert not isinstance(desk.take(COMMON["tensors in JSON"], 100.0), bytes)
     assert 0 < len(told) < 100
@@ -361,10 +363,7 @@ RESPOND = (b"", len, b"", b"", b"")
     ],
 )
 def test_form_that_is_none_is_not_used(sides: tuple[Side, Side], told: Any) -> None:
-    side = sides[0]
-    common = [(V2.encode(), lambda *_: told, quick, (0,) * 6, 9_000)]
-    desk = make_desk(side.connections._scan, side.metrics.tally, lambda: 0.0, common)  # type: ignore[arg-type]
-    assert desk is not None
+    desk = sides[0].desk(form=lambda *_: told)
     assert not isinstance(desk.take(COMMON["tensors in JSON"], 100.0), bytes)
 
 
@@ -378,8 +377,113 @@ def test_leaving_server_says_so_to_common_requests_too(sides: tuple[Side, Side])
 
 def test_short_deadlines_keys_and_missing_parts_leave_no_desk(bench: Any) -> None:
     assert list(Side(bench, has_desk=True, deadline_s=0.1).routes.common()) == []
-    scan = Side(bench, has_desk=False).connections._scan
-    assert make_desk(scan, None, lambda: 0.0, [(b"/", None, None, (0,) * 6, 1)]) is None  # type: ignore[list-item]
-    assert make_desk(lambda *_: None, bench.metrics.tally, lambda: 0.0, []) is None
-    with pytest.raises(IndexError):
-        make_desk(scan, bench.metrics.tally, lambda: 0.0, [(b"/", len, len, (10**9,) * 6, 1)])  # type: ignore[list-item]
+    side = Side(bench, has_desk=False)
+    common = list(side.routes.common())
+    assert make_desk(side.connections._scan, None, lambda: 0.0, common) is None
+    assert make_desk(side.connections._scan, side.metrics.tally, lambda: 0.0, []) is None
+    assert make_desk(lambda *_: None, side.metrics.tally, lambda: 0.0, common) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"answered": (10**9,) * 6}, IndexError),
+        ({"answered": (0, 0, 0, 0, 0, -1)}, IndexError),
+        ({"refused": (0, 0, 10**9)}, IndexError),
+        ({"refused": (-1, 0, 0)}, IndexError),
+        ({"quick": None}, TypeError),
+        ({"gate": 1}, TypeError),
+    ],
+)
+def test_desk_takes_nothing_that_it_could_not_use(
+    sides: tuple[Side, Side], changes: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        sides[0].desk(**changes)
+
+
+# ---- refusals
+
+
+class Door(Lane):
+    """A lane that refuses, with words of its own each time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Cost(Curve(0.0, 10.0), now_s=100.0),
+            max_rows=10,
+            max_tasks=10,
+            clock=lambda: 100.0,
+            lag_s=lambda _: 0.0,
+        )
+
+    def busy_s(self, now_s: float) -> float:
+        return 60.0
+
+
+def shut_side(bench: Any, *, has_desk: bool, **changes: Any) -> tuple[Side, Door]:
+    door = Door()
+    side = Side(bench, has_desk=has_desk, turn=door, **changes)
+    return side, door
+
+
+@pytest.fixture
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twofold.serving.lane.random", lambda: 0.5)
+
+
+@pytest.mark.usefixtures("no_chance")
+@pytest.mark.parametrize("target", [V1, V2, "/v1/models/churn/versions/3/predict"])
+@pytest.mark.parametrize(
+    "lines",
+    [(), ("Connection: keep-alive",), ("X-Twofold-Deadline-Ms: 5",), ("X-Twofold-Timing: 1",)],
+)
+def test_refusals_are_those_of_the_usual_way(
+    bench: Any, target: str, lines: tuple[str, ...]
+) -> None:
+    (with_desk, _), (without, _) = (shut_side(bench, has_desk=has) for has in (True, False))
+    sent = request(b'{"row":[1.5,"pro"]}', target, *lines)
+    for _ in range(3):
+        answers = [side.answer(sent) for side in (with_desk, without)]
+        assert answers[0] == answers[1]
+        assert answers[0].startswith(b"HTTP/1.1 503 ")
+    assert with_desk.totals() == without.totals()
+
+
+def refuses_natively(side: Side, body: bytes = b"{}", *lines: str) -> bool:
+    return isinstance(side.connections.take(request(body, V1, *lines), 100.0), bytes)
+
+
+def test_refusal_is_repeated_natively_until_something_changes(bench: Any) -> None:
+    side, door = shut_side(bench, has_desk=True)
+    assert not refuses_natively(side)
+    side.answer(request(b"{}"))
+    assert refuses_natively(side)
+    assert not refuses_natively(side, b"{}", "X-Twofold-Priority: interactive")
+    assert not refuses_natively(side, b"{")  # it may have fewer rows
+    door.changed()
+    assert not refuses_natively(side)
+
+
+def test_refusal_is_repeated_natively_for_a_moment_only(bench: Any) -> None:
+    side, _ = shut_side(bench, has_desk=True)
+    side.answer(request(b"{}"))
+    side.now_s += SHUT_S / 2
+    assert refuses_natively(side)
+    side.now_s += SHUT_S / 2
+    assert not refuses_natively(side)
+
+
+@pytest.mark.parametrize("line", ["X-Twofold-Deadline-Ms: 5", "X-Twofold-Priority: background"])
+def test_refusal_of_those_with_a_worse_chance_says_nothing_of_others(bench: Any, line: str) -> None:
+    side, _ = shut_side(bench, has_desk=True)
+    side.answer(request(b"{}", V1, line))
+    assert not refuses_natively(side)
+
+
+def test_servers_with_keys_refuse_nobody_before_they_know_who_it_is(bench: Any) -> None:
+    side, _ = shut_side(bench, has_desk=True)
+    for route in side.routes._routes.values():
+        if isinstance(infer := route.get(b"POST"), Infer):
+            infer._access.is_open = False
+    assert list(side.routes.common()) == []

@@ -59,8 +59,13 @@ class Lane:
     admitted: list[tuple[int, Priority, float, float]] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
 
+    gate: Any = None
+
     def rows_of(self, size_bytes: int) -> int:
         return max(1, size_bytes // 1_000)
+
+    def shut_until_s(self, error: Exception) -> None:
+        """Say that no refusal holds for others."""
 
     def admit(self, rows: int, priority: Priority, deadline_s: float, now_s: float) -> float:
         if self.refuses is not None:

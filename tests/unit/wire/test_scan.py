@@ -400,7 +400,7 @@ def test_a_scanner_keeps_what_it_was_given_only_while_it_lives() -> None:
     class Given(Request):
         pass
 
-    connection = bytearray(b"x")
+    connection = bytes([1, 2, 3])
     before = sys.getrefcount(Given), sys.getrefcount(connection)
     made = native().Scanner(Given, connection, connection, 100, 100, 100)
     assert type(made.scan(head(b"Host: a"), 1.0)) is Given
