@@ -40,12 +40,18 @@ def openssl(folder: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
 
 
-def certify(folder: Path, name: str, serial: int) -> None:
-    """Make `name.pem` and `name.key`, signed by `ca.pem`."""
+def authority(folder: Path, name: str) -> None:
+    """Make `name.pem` and `name.key`, which sign others."""
+    subject = ["-subj", f"/CN={name}", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
+    openssl(folder, "req", "-x509", *subject, "-keyout", f"{name}.key", "-out", f"{name}.pem")
+
+
+def certify(folder: Path, name: str, serial: int, by: str = "ca") -> None:
+    """Make `name.pem` and `name.key`, signed by `ca.pem`, or by another authority."""
     subject = ["-subj", f"/CN={name}", "-nodes", "-newkey", "rsa:2048"]
     openssl(folder, "req", *subject, "-keyout", f"{name}.key", "-out", f"{name}.csr")
     (folder / "names.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", str(serial), "-days", "2"]
+    signer = ["-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-set_serial", str(serial), "-days", "2"]
     files = ["-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "names.ext"]
     openssl(folder, "x509", "-req", *signer, *files)
 
@@ -56,10 +62,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert os.environ.get("CI") != "true", "needs openssl"
         pytest.skip("needs openssl to make certificates")
     folder = tmp_path_factory.mktemp("tls")
-    subject = ["-subj", "/CN=authority", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
-    openssl(folder, "req", "-x509", *subject, "-keyout", "ca.key", "-out", "ca.pem")
+    authority(folder, "ca")
     certify(folder, "server", 1)
     certify(folder, "client", 2)
+    authority(folder, "partner-ca")
+    certify(folder, "partner", 3, by="partner-ca")
     return folder
 
 
@@ -70,10 +77,10 @@ def serving(registry: Path, **settings: Any) -> Iterator[str]:
         yield url
 
 
-def tls(folder: Path, *, client: bool = False) -> ssl.SSLContext:
+def tls(folder: Path, client: str | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    if client:
-        context.load_cert_chain(folder / "client.pem", folder / "client.key")
+    if client is not None:
+        context.load_cert_chain(folder / f"{client}.pem", folder / f"{client}.key")
     return context
 
 
@@ -119,9 +126,37 @@ def test_clients_without_a_certificate_are_turned_away_where_one_is_wanted(
         "tls_client_ca": str(certificates / "ca.pem"),
     }
     with serving(registry, **files) as url:
-        assert ask(url, tls(certificates, client=True))[0] == 200
+        assert ask(url, tls(certificates, "client"))[0] == 200
         with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
             ask(url, tls(certificates))
+
+
+def is_let_in(url: str, context: ssl.SSLContext) -> bool:
+    try:
+        return ask(url, context)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def test_authorities_of_clients_are_exchanged_without_a_restart(
+    registry: Path, certificates: Path, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    shutil.copy(certificates / "ca.pem", trusted)
+    files = {
+        "tls_cert": str(certificates / "server.pem"),
+        "tls_key": str(certificates / "server.key"),
+        "tls_client_ca": str(trusted),
+    }
+    client, partner = tls(certificates, "client"), tls(certificates, "partner")
+    with serving(registry, **files) as url:
+        assert (is_let_in(url, client), is_let_in(url, partner)) == (True, False)
+        shutil.copy(certificates / "partner-ca.pem", tmp_path / "new.pem")
+        (tmp_path / "new.pem").replace(trusted)
+        end_s = time.monotonic() + LIMIT_S
+        while not is_let_in(url, partner):
+            assert time.monotonic() < end_s
+        assert not is_let_in(url, client)
 
 
 def test_unix_socket_is_served_and_its_file_may_be_left_by_a_killed_server(
@@ -137,6 +172,33 @@ def test_unix_socket_is_served_and_its_file_may_be_left_by_a_killed_server(
             head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY)}\r\n\r\n"
             client.sendall((head + BODY).encode())
             assert b'"prediction":5.0' in client.recv(10_000)
+
+
+def test_of_two_servers_started_at_once_on_one_unix_socket_the_second_is_refused(
+    registry: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+    command = [sys.executable, "-m", "twofold", "serve", "demo", f"--uds={path}", "--workers=1"]
+    command += ["--registry", str(registry), "--json"]
+    with contextlib.ExitStack() as running:
+        both = [
+            running.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        for process in both:
+            running.callback(process.kill)
+        said = {
+            process: json.loads(process.stdout.readline()) for process in both if process.stdout
+        }
+        [first] = [process for process in both if "url" in said[process]]
+        [second] = [process for process in both if process is not first]
+        assert "Address already in use" in said[second]["error"]
+        assert second.wait(LIMIT_S) != 0
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        first.terminate()
+        assert first.wait(LIMIT_S) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ipv6_is_served(registry: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
 import logging
 import socket
 import ssl
-import stat
 from pathlib import Path
+from typing import Any
 
+from twofold.app.unix_socket import UnixSocket
 from twofold.errors import ConfigError, problem
 from twofold.serving.settings import ServeSettings
 
@@ -30,43 +30,65 @@ class Tls:
     """What TLS needs: certificates, and the authorities of clients, if they must show theirs.
 
     Attributes:
-        context: For every connection to come.
+        context: For every connection to come, whatever becomes of the files.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
         """Read the files; see `tls_of`."""
-        self._files = (settings.tls_cert, settings.tls_key or None)
-        self.context = _context(settings)
+        self._settings = settings
+        self._files = [settings.tls_cert, settings.tls_key, settings.tls_client_ca]
+        # Before they are read: what changes meanwhile is seen the next time.
         self._seen = self._state()
+        self.context = _Latest(ssl.PROTOCOL_TLS_SERVER)
+        self.context.latest = _context(settings)
 
     def renew(self) -> None:
-        """Take over a certificate that was renewed; to be called about once a second."""
+        """Take over files that changed; to be called about once a second.
+
+        Either all of them are taken over or, if they don't fit together, none. Connections that
+        are open stay open.
+        """
         state = self._state()
         if state == self._seen:
             return
         self._seen = state
         try:
-            # First on trial: what doesn't belong together would leave a context without a key.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files)
-            self.context.load_cert_chain(*self._files)
-        except (OSError, ssl.SSLError) as error:
-            log.error("the certificate stays as it was: %s", error)  # noqa: TRY400 - says it all
+            self.context.latest = _context(self._settings)
+        except ConfigError as error:
+            log.error("certificates and authorities stay as they were: %s", error)  # noqa: TRY400
 
-    def _state(self) -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = []
-        for file in self._files:
-            if file is not None:
-                with contextlib.suppress(OSError):
-                    state = Path(file).stat()
-                    found.append((state.st_mtime_ns, state.st_ino))
+    def _state(self) -> list[tuple[int, int, int]]:
+        found: list[tuple[int, int, int]] = []
+        for file in filter(None, self._files):
+            try:
+                state = Path(file).stat()
+                found.append((state.st_mtime_ns, state.st_ino, state.st_size))
+            except OSError:
+                found.append((0, 0, 0))
         return found
+
+
+class _Latest(ssl.SSLContext):
+    """Makes each connection by the context that it was given last.
+
+    Who listens is given one context for good, and a context can't unlearn an authority, nor the
+    clients whose sessions it lets resume.
+    """
+
+    latest: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return self.latest.wrap_bio(*args, **kwargs)
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        return self.latest.wrap_socket(*args, **kwargs)
 
 
 def unbound(listener: socket.socket, settings: ServeSettings) -> None:
     """Let go of what `bound` gave; a Unix socket leaves no file."""
+    if settings.uds and isinstance(listener, UnixSocket):
+        listener.remove()
     listener.close()
-    if settings.uds:
-        Path(settings.uds).unlink(missing_ok=True)
 
 
 def tls_of(settings: ServeSettings) -> Tls | None:
@@ -121,30 +143,13 @@ def url_of(listener: socket.socket, *, is_secure: bool) -> str:
 
 
 def _bound_path(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        try:
-            # The socket file of a server that was killed is still there: nobody answers on it.
-            if stat.S_ISSOCK(Path(path).stat().st_mode) and not _answers(path):
-                Path(path).unlink()
-        except FileNotFoundError:
-            pass
-        listener.bind(path)
+        return UnixSocket.bound_to(path)
     except OSError as error:
-        listener.close()
         fix = "Choose a path in a folder you may write to, where nothing is."
         raise ConfigError(
             problem("serve.uds", "a free path", f"{path}: {error.strerror or error}", fix)
         ) from error
-    return listener
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.0)
-        # Whatever else comes of it, it is somebody's: of a server whose queue is full, or of a
-        # program that speaks another way.
-        return probe.connect_ex(path) != errno.ECONNREFUSED
 
 
 def _bound_address(settings: ServeSettings) -> socket.socket:

@@ -16,11 +16,19 @@ import pyarrow as pa
 from twofold.errors import InvalidInput, problem
 from twofold.model import arrow
 from twofold.model.arrow import pc
-from twofold.model.rows import MAX_INT64, FieldProblem, extra_field, field_check
+from twofold.model.rows import (
+    MAX_INT64,
+    MAX_MICROS,
+    MIN_MICROS,
+    FarTime,
+    FieldProblem,
+    extra_field,
+    field_check,
+)
 from twofold.model.signature import MAX_EXACT_INT, Field, FieldType, Signature, Value
 
 if TYPE_CHECKING:
-    from twofold.model.arrow import Mask
+    from twofold.model.arrow import Mask, Numbers
 
     Converted = tuple[pa.Array, Mask]
 
@@ -29,6 +37,9 @@ LONG_INTEGER_TEXT = r"^[+-]?[0-9]{19}$"
 """Of which some fit 64 bits."""
 NUMBER_TEXT = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 NAN_TEXT = "nan"
+
+MICROS_PER = {"s": 1_000_000, "ms": 1_000, "us": 1}
+MICROS_PER_DAY = 86_400_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,19 +347,35 @@ def _timestamps(field: Field, column: pa.Array) -> Converted:
     kind = column.type
     if _is_text(kind):
         return _one_by_one(field, column)
-    try:
-        if pa.types.is_date(kind):
-            column, kind = column.cast(pa.timestamp("us")), pa.timestamp("us")
-        if not pa.types.is_timestamp(kind) or (kind.tz is not None) != field.zoned:
-            return _refused(field, column)
-        floored = pc.floor_temporal(column, unit="microsecond") if kind.unit == "ns" else column
-        return floored.cast(arrow_type(field)), _none(column)
-    except pa.ArrowInvalid:  # some of them lie beyond the years that microseconds reach
-        return _one_by_one(field, column)
+    is_naive_date = pa.types.is_date(kind) and not field.zoned
+    is_alike = pa.types.is_timestamp(kind) and (kind.tz is not None) == field.zoned
+    if not (is_naive_date or is_alike):
+        return _refused(field, column)
+    counts, micros_per = _counted(column)
+    nulls = arrow.null_mask(column)
+    far = (counts < MIN_MICROS // micros_per) | (counts > MAX_MICROS // micros_per)
+    far &= ~nulls
+    if micros_per > 1:
+        # Under a null stands anything, which may be too much.
+        counts = np.where(far | nulls, 0, counts) * micros_per
+    return arrow.from_numbers(counts, nulls, arrow_type(field)), far
+
+
+def _counted(column: pa.Array) -> tuple[Numbers, int]:
+    """Dates and timestamps as numbers, and how many microseconds one of them counts."""
+    kind = column.type
+    if pa.types.is_date32(kind):
+        return arrow.numbers(column.cast(pa.int32())).astype(np.int64), MICROS_PER_DAY
+    counts = arrow.numbers(column)
+    if pa.types.is_date64(kind):  # milliseconds, of whole days only
+        return counts // (MICROS_PER_DAY // 1_000), MICROS_PER_DAY
+    if kind.unit == "ns":
+        return counts // 1_000, 1
+    return counts, MICROS_PER[kind.unit]
 
 
 def _one_by_one(field: Field, column: pa.Array) -> Converted:
-    """Check numbers or timestamps one by one, as rows are."""
+    """Check decimals or texts of timestamps one by one, as rows are."""
     check = field_check(field)
     values = np.zeros(len(column), np.int64)
     nulls, bad = arrow.null_mask(column), _none(column)
@@ -361,10 +388,14 @@ def _one_by_one(field: Field, column: pa.Array) -> Converted:
 
 
 def _plain(value: Any) -> Any:
-    """An Arrow value as Python has it; itself where Python has no such value."""
+    """An Arrow value as Python has it; a time that Python hasn't as a far one."""
     try:
         return value.as_py()
     except (OverflowError, ValueError):
+        kind = value.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            is_zoned = pa.types.is_timestamp(kind) and kind.tz is not None
+            return FarTime(is_zoned=is_zoned, is_late=value.value > 0)
         return value
 
 

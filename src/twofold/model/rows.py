@@ -7,16 +7,16 @@ reason.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import struct
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-
-import numpy as np
 
 from twofold.errors import InvalidInput, problem
 from twofold.model.kernel import kernel
@@ -25,6 +25,9 @@ from twofold.model.signature import MAX_EXACT_INT, Field, Signature, Value
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - timestamps without a zone are counted from it
 EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+MIN_MICROS = (datetime.min.replace(tzinfo=UTC) - EPOCH_UTC) // MICROSECOND
+MAX_MICROS = (datetime.max.replace(tzinfo=UTC) - EPOCH_UTC) // MICROSECOND
+"""The first and the last microsecond that a datetime, which a Python model is given, can be."""
 MAX_INT64 = 2**63 - 1
 MAX_SHOWN_CHARS = 60
 MAX_SHOWN_CATEGORIES = 8
@@ -53,6 +56,19 @@ class FieldProblem(ValueError):
         self.expected, self.got, self.fix = expected, got, fix
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FarTime:
+    """A time of NumPy, pandas or Arrow in a year that Python has no datetime for.
+
+    Attributes:
+        is_zoned: Whether it has a time zone.
+        is_late: Whether it comes after the last datetime; else it comes before the first.
+    """
+
+    is_zoned: bool
+    is_late: bool
+
+
 def describe(value: Any) -> str:
     """Say in a few words what a caller sent."""
     match value:
@@ -73,6 +89,8 @@ def describe(value: Any) -> str:
             words = "an object"
         case Sequence():
             words = f"a list of {len(value)}"
+        case FarTime():
+            words = "a datetime"
         case _:
             words = f"a {type(value).__name__}"
     return words
@@ -297,12 +315,39 @@ def _without_library(value: Any) -> Any:
             return math.nan
         is_whole = value.is_finite() and value == value.to_integral_value()
         return int(value) if is_whole and abs(value) <= MAX_INT64 else float(value)
-    if isinstance(value, np.datetime64):
-        value = value.astype("datetime64[us]")
+    if _is_of_numpy(value, "datetime64"):
+        return _time_of_numpy(value)
+    if isinstance(value, datetime) and not MINYEAR <= value.year <= MAXYEAR:
+        return _time_of_pandas(value)
     if type(value).__name__ in PANDAS_MISSING:
         return None
     plain = getattr(value, "tolist", None)
     return plain() if callable(plain) else value
+
+
+def _is_of_numpy(value: Any, kind: str) -> bool:
+    """Whether NumPy has made a value; it isn't imported for that: a server's supervisor has none."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, getattr(numpy, kind))
+
+
+def _time_of_numpy(value: Any) -> datetime | FarTime | None:
+    if value != value:  # noqa: PLR0124 - NaT isn't equal to itself
+        return None
+    # Beyond these years its own conversions give a number, or another time.
+    year = int(value.astype("datetime64[Y]").astype("int64")) + EPOCH.year
+    if MINYEAR <= year <= MAXYEAR:
+        return value.astype("datetime64[us]").tolist()
+    return FarTime(is_zoned=False, is_late=year > MAXYEAR)
+
+
+def _time_of_pandas(value: datetime) -> datetime | FarTime:
+    """A datetime in a year that Python's own never has: it may still have it in UTC."""
+    is_zoned = value.tzinfo is not None
+    utc = value.astimezone(UTC) if is_zoned else value
+    if MINYEAR <= utc.year <= MAXYEAR:
+        return utc
+    return FarTime(is_zoned=is_zoned, is_late=utc.year > MAXYEAR)
 
 
 def _wrong_type(field: Field, value: Any) -> FieldProblem:
@@ -380,13 +425,34 @@ def _timestamp(field: Field, value: Any) -> Value:
             raise _wrong_type(field, value) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
         instant = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a date has none
-    if not isinstance(instant, datetime):
+    if not isinstance(instant, (datetime, FarTime)):
         raise _wrong_type(field, value)
-    if (instant.tzinfo is not None) != field.zoned:
-        came = "one with a time zone" if instant.tzinfo else "one without time zone"
+    is_far = isinstance(instant, FarTime)
+    is_zoned = instant.is_zoned if is_far else instant.tzinfo is not None
+    if is_zoned != field.zoned:
+        came = "one with a time zone" if is_zoned else "one without time zone"
         fix = "Send the offset, as in 2026-01-31T12:00:00Z." if field.zoned else "Leave it out."
         raise FieldProblem(field.expects, came, fix)
-    return (instant - (EPOCH_UTC if field.zoned else EPOCH)) // MICROSECOND
+    if is_far:
+        raise _too_far(field, value, is_late=instant.is_late)
+    micros = (instant - (EPOCH_UTC if field.zoned else EPOCH)) // MICROSECOND
+    # In the first and the last hours an offset may lead out of the years that there are.
+    if not MIN_MICROS <= micros <= MAX_MICROS:
+        raise _too_far(field, value, is_late=micros > MAX_MICROS)
+    return micros
+
+
+def within_years(field: Field) -> str:
+    """The type of a field of timestamps in the words of an error message, and their range."""
+    return f"{field.expects}, within the years {MINYEAR} to {MAXYEAR}" + (
+        " of UTC" if field.zoned else ""
+    )
+
+
+def _too_far(field: Field, value: Any, *, is_late: bool) -> FieldProblem:
+    came = f"one {'after' if is_late else 'before'} them"
+    came = describe(value) if isinstance(value, str) else came
+    return FieldProblem(within_years(field), came, "Send a time within these years.")
 
 
 def _tensor(field: Field, value: Any) -> Value:
@@ -397,7 +463,7 @@ def _tensor(field: Field, value: Any) -> Value:
     for item in value:
         if isinstance(item, float) and math.isnan(item):
             raise FieldProblem(field.expects, "one with NaN", "Send finite numbers.")
-        plain = item.item() if isinstance(item, np.generic) else item
+        plain = item.item() if _is_of_numpy(item, "generic") else item
         if isinstance(plain, float) and math.isinf(plain):
             raise FieldProblem(
                 f"a list of {field.length} finite numbers",

@@ -37,11 +37,14 @@ pre, textarea { background: #8881; border: 1px solid var(--line); border-radius:
   padding: .6rem; width: 100%; }
 pre { min-height: 3rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 textarea { min-height: 14rem; resize: vertical; }
+input { background: #8881; border: 1px solid var(--line); border-radius: 6px; color: inherit;
+  font: 14px/1.45 ui-monospace, monospace; max-width: 100%; padding: .4rem .6rem; width: 24rem; }
 button { background: var(--accent); border: 0; border-radius: 6px; color: #fff; cursor: pointer;
   font: inherit; margin: .5rem 0; padding: .5rem 1.2rem; }
 """
 
 SCRIPT = """
+const key = document.querySelector("[type=password]");
 for (const origin of document.querySelectorAll("span")) origin.textContent = location.origin;
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", async (event) => {
@@ -49,10 +52,12 @@ for (const form of document.querySelectorAll("form")) {
     const out = form.querySelector("pre");
     out.textContent = "...";
     try {
+      const headers = {"Content-Type": "application/json"};
+      if (key?.value.trim()) headers.Authorization = `Bearer ${key.value.trim()}`;
       const begun = performance.now();
       const answer = await fetch(form.dataset.path, {
         method: "POST",
-        headers: {"Content-Type": "application/json"},
+        headers,
         body: form.querySelector("textarea").value,
       });
       const text = await answer.text();
@@ -64,6 +69,13 @@ for (const form of document.querySelectorAll("form")) {
   });
 }
 """
+
+# In no form and without a name: nothing but the script reads it, and it never gets into an address.
+KEY = (
+    "<p><label>API key <input type=password autocomplete=off spellcheck=false></label><br>"
+    "Sent with every try as <code>Authorization: Bearer KEY</code>, and kept nowhere but in this "
+    "field.</p>"
+)
 
 ROUTES = (
     ("POST", "/invocations", "predict with the first model (MLflow, SageMaker)"),
@@ -79,8 +91,13 @@ ROUTES = (
 )
 
 
-def docs_page(service: Service) -> bytes:
-    """Render the page: routes, then each served version with its fields and a form to try it."""
+def docs_page(service: Service, *, is_open: bool = True) -> bytes:
+    """Render the page: routes, then each served version with its fields and a form to try it.
+
+    Args:
+        service: The models.
+        is_open: Whether everybody may predict, without an API key.
+    """
     models = [item for versions in service.versions.values() for item in versions.values()]
     routes = [
         (method, path, what)
@@ -109,8 +126,9 @@ def docs_page(service: Service) -> bytes:
             "<p>A caller in a hurry sends <code>X-Twofold-Deadline-Ms</code>: what can't be "
             "answered in time is answered 504.</p>"
         ),
+        *([] if is_open else [KEY]),
         *(_model(service, item) for item in models),
-        _commands(service, models[0]),
+        _commands(service, models[0], is_open=is_open),
         f"<script>{SCRIPT}</script></html>",
     ]
     return "\n".join(parts).encode()
@@ -155,9 +173,10 @@ def _model(service: Service, item: Served) -> str:
     return "\n".join(lines)
 
 
-def _commands(service: Service, item: Served) -> str:
+def _commands(service: Service, item: Served, *, is_open: bool) -> str:
     """One row in the words of other servers' clients, to be pasted into a shell."""
     split, _, _ = invocations_examples(item)
+    key = "" if is_open else "-H 'Authorization: Bearer KEY' "
     lines = ["<h2>With clients of other servers</h2>"]
     for what, path, body in (
         (
@@ -170,7 +189,7 @@ def _commands(service: Service, item: Served) -> str:
         text = shlex.quote(msgspec.json.encode(body).decode())
         lines.append(
             f"<h3>{what}</h3><pre>curl <span>http://HOST:PORT</span>{escape(path)} "
-            f"-H 'Content-Type: application/json' -d {escape(text)}</pre>"
+            f"{key}-H 'Content-Type: application/json' -d {escape(text)}</pre>"
         )
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from twofold.wire import csv_text
 from twofold.wire import openapi_schemas as schemas
 from twofold.wire.describe import example_row
 from twofold.wire.openapi_schemas import Schema
+from twofold.wire.request_id import USABLE
 from twofold.wire.statuses import REASONS, STATUSES
 from twofold.wire.v2_datatypes import OF_FIELD
 
@@ -40,10 +41,23 @@ TIMING: Schema = {
         "schema": schemas.TEXT,
     }
 }
+REQUEST_ID: Schema = {
+    "X-Request-Id": {
+        "description": (
+            "The request's own, or another in place of one that can't be used; without one, only "
+            "where its failure was logged under it."
+        ),
+        "schema": {"type": "string", "pattern": f"^{USABLE.pattern.decode()}$"},
+    }
+}
+OF_ANSWER: Schema = REQUEST_ID | TIMING
+"""The headers of every answer that holds predictions."""
 MADE_BY: Schema = {
     f"X-Twofold-{fact}": {"required": True, "schema": schemas.TEXT}
     for fact in ("Model", "Version", "Source")
 }
+PARAMETERS = ("deadline", "priority", "timing", "requestId")
+"""What any request for predictions may ask for in its headers."""
 HEADER_LENGTH = "Inference-Header-Content-Length"
 KEYS: Schema = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -146,7 +160,7 @@ def _predict(item: Served, suffix: str, settings: ServeSettings) -> Schema:
     row = _ref(f"{_key(item)}-row")
     example = example_row(item)
     what = "The prediction, or one for each row in the order of the rows."
-    answer = _answer(what, _json(schemas.predicted_schema(item)), TIMING)
+    answer = _answer(what, _json(schemas.predicted_schema(item)), OF_ANSWER)
     what = f"Predict one row, or many, with {item.name} version {item.version}."
     operation = _inferring(f"predict-{suffix}", what, V1, answer, settings)
     operation["requestBody"] = {
@@ -168,7 +182,7 @@ def _infer(item: Served, suffix: str, settings: ServeSettings) -> Schema:
             "schema": {"type": "integer", "minimum": 1},
         }
     }
-    answer = _answer("A tensor per output.", content, TIMING | length)
+    answer = _answer("A tensor per output.", content, OF_ANSWER | length)
     what = f"Infer with {item.name} version {item.version}."
     operation = _inferring(f"infer-{suffix}", what, V2, answer, settings)
     operation["parameters"].append(_ref(HEADER_LENGTH, "parameters"))
@@ -186,7 +200,7 @@ def _infer(item: Served, suffix: str, settings: ServeSettings) -> Schema:
 def _invocations(item: Served, settings: ServeSettings) -> Schema:
     content = {**_json(schemas.invoked_schema(item)), CSV: {"schema": schemas.TEXT}}
     what = "A prediction per row; as CSV if the request accepts that rather."
-    answer = _answer(what, content, TIMING | MADE_BY)
+    answer = _answer(what, content, OF_ANSWER | MADE_BY)
     what = f"Predict rows with {item.name} version {item.version}, the first model of this server."
     operation = _inferring("invocations", what, MLFLOW, answer, settings)
     split, lines, table = invocations_examples(item)
@@ -277,6 +291,12 @@ def _parameters(settings: ServeSettings) -> Schema:
             "Whatever its value: the answer says how long its stages took.",
             schemas.TEXT,
         ),
+        "requestId": _header(
+            "X-Request-Id",
+            "Under which the request is in logs and traces: up to 128 visible ASCII characters. "
+            "Another is put in place of one that can't be used.",
+            schemas.TEXT,
+        ),
         HEADER_LENGTH: _header(
             HEADER_LENGTH,
             "Where the JSON ends, if raw bytes follow it.",
@@ -300,9 +320,7 @@ def _inferring(
 ) -> Schema:
     keys = bool(settings.api_keys)
     operation = _operation(name, summary, tag, answer, INFER + (WITH_KEYS if keys else ()))
-    operation["parameters"] = [
-        _ref(parameter, "parameters") for parameter in ("deadline", "priority", "timing")
-    ]
+    operation["parameters"] = [_ref(parameter, "parameters") for parameter in PARAMETERS]
     if keys:
         operation["security"] = [{scheme: []} for scheme in KEYS]
     return operation
@@ -324,7 +342,7 @@ def _get(
 def _or_unready(methods: Schema, unready: Schema) -> Schema:
     """Add what says that it isn't ready, beside the refusals of the same status."""
     either = {"anyOf": [unready, _ref("Error")]}
-    methods["get"]["responses"]["503"] = _answer("It isn't.", _json(either), HEADERS[503])
+    methods["get"]["responses"]["503"] = _answer("It isn't.", _json(either), _of_refusal(503))
     return methods
 
 
@@ -343,7 +361,11 @@ def _operation(
 def _refusal(status: int) -> Schema:
     codes = ", ".join(code for code, of in STATUSES.items() if of == status)
     described = f"{REASONS[status]}: {codes}"
-    return _answer(described, _json(_ref("Error")), HEADERS.get(status))
+    return _answer(described, _json(_ref("Error")), _of_refusal(status))
+
+
+def _of_refusal(status: int) -> Schema:
+    return HEADERS.get(status, {}) | REQUEST_ID
 
 
 def _answer(description: str, content: Schema, headers: Schema | None = None) -> Schema:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twofold.model.rows import MAX_INT64
+from twofold.model.rows import MAX_INT64, within_years
 from twofold.model.signature import Field, Output, Signature
 from twofold.serving.service import Contract
 from twofold.wire.statuses import STATUSES
@@ -102,7 +102,7 @@ def field_schema(field: Field) -> Schema:
         length = field.length or 0
         schema |= {"items": {"type": "number"}, "minItems": length, "maxItems": length}
     elif field.type == "timestamp":
-        schema["description"] = field.expects
+        schema["description"] = within_years(field)
         schema |= {"format": "date-time"} if field.zoned else {"pattern": LOCAL_TIMESTAMP}
     elif field.categories is not None and field.unknown_categories == "refuse":
         schema["enum"] = [*field.categories, None] if field.nullable else list(field.categories)

@@ -24,11 +24,11 @@ class Pages:
 
         Args:
             service: The models.
-            settings: Their limits.
+            settings: Their limits, and whether there are API keys.
             version: Of twofold.
         """
         document: Any = openapi(service, settings, version=version)
-        page = docs_page.docs_page(service)
+        page = docs_page.docs_page(service, is_open=not settings.api_keys)
         self.paths: Mapping[str, Response] = {
             "/openapi.json": Response(OK, msgspec.json.encode(document), JSON),
             "/docs": Response(OK, page, docs_page.CONTENT_TYPE, docs_page.HEADERS),

@@ -6,8 +6,6 @@ This file decides and imports nothing of OpenTelemetry; `twofold.wire.openteleme
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
-
 from twofold.errors import ConfigError, missing_extra, problem
 
 GROUP = "opentelemetry_traces_exporter"
@@ -52,6 +50,10 @@ def check(environment: Mapping[str, str]) -> list[str]:
         ConfigError: One isn't.
     """
     names = exporters(environment)
+    if not names:
+        return names
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and few trace
+
     for name in names:
         if entry_points(group=GROUP, name=name):
             continue

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from twofold.app.listener import Tls, bound, tls_of, url_of
+from twofold.app.listener import Tls, bound, tls_of, unbound, url_of
 from twofold.errors import ConfigError
 from twofold.serving.settings import ServeSettings
 
@@ -222,6 +222,22 @@ def test_socket_of_a_server_that_is_too_busy_to_answer_is_left_to_it(path: Path)
         assert path.is_socket()
 
 
+def test_socket_of_a_server_that_is_still_loading_is_refused_and_left_to_it(path: Path) -> None:
+    with bound(at(path)) as living, socket.socket(socket.AF_UNIX) as client:
+        assert "Address already in use" in refused(at(path))
+        living.listen()
+        client.connect(str(path))
+
+
+def test_server_that_stops_leaves_no_file_and_none_of_its_successor_is_removed(path: Path) -> None:
+    listener = bound(at(path))
+    unbound(listener, at(path))
+    assert list(path.parent.iterdir()) == []
+    with bound(at(path)):
+        listener.close()
+        assert path.is_socket()
+
+
 def test_socket_of_another_kind_is_never_removed(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(str(path))
@@ -233,6 +249,7 @@ def test_plain_file_is_never_removed(path: Path) -> None:
     path.write_text("precious", encoding="utf-8")
     assert "Address already in use" in refused(at(path))
     assert path.read_text(encoding="utf-8") == "precious"
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -317,8 +334,11 @@ def test_wrong_files_of_tls_are_named_with_the_way_out(
     assert "PEM" in str(caught.value)
 
 
-def spoken(tls: Tls, client: ssl.SSLContext) -> str | None:
-    """The common name of the certificate that a client is shown."""
+@contextlib.contextmanager
+def connected(
+    tls: Tls, client: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> Iterator[ssl.SSLSocket]:
+    """A client's connection, once it was welcomed over it."""
     ours, theirs = socket.socketpair()
 
     def serve() -> None:
@@ -330,12 +350,18 @@ def spoken(tls: Tls, client: ssl.SSLContext) -> str | None:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        with client.wrap_socket(ours) as opened:
+        with client.wrap_socket(ours, session=session) as opened:
             assert opened.recv(9) == b"welcome"
-            shown = opened.getpeercert(binary_form=True)
+            yield opened
     finally:
         ours.close()
         thread.join()
+
+
+def spoken(tls: Tls, client: ssl.SSLContext) -> str | None:
+    """The certificate that a client is shown."""
+    with connected(tls, client) as opened:
+        shown = opened.getpeercert(binary_form=True)
     return None if shown is None else shown.hex()
 
 
@@ -392,7 +418,7 @@ def test_renewed_certificate_is_shown_without_a_restart(
     shutil.copy(certificates / "b.pem", tmp_path / "new.pem")
     (tmp_path / "new.pem").rename(tmp_path / "server.pem")
     tls.renew()
-    assert "the certificate stays as it was" in caplog.text
+    assert "certificates and authorities stay as they were" in caplog.text
     assert spoken(tls, anybody()) == hex_of(certificates / "a.pem")
     shutil.copy(certificates / "b.key", tmp_path / "new.key")
     (tmp_path / "new.key").rename(tmp_path / "server.key")
@@ -413,3 +439,86 @@ def test_certificate_that_is_gone_stays_in_force(
         tls.renew()
     assert len(caplog.records) == 1, "it is said once"
     assert spoken(tls, anybody()) == hex_of(certificates / "a.pem")
+
+
+def authorities(folder: Path, *names: str) -> None:
+    """Trust these, all at once."""
+    new = folder / "new.pem"
+    new.write_text("".join((folder / f"{name}.pem").read_text("utf-8") for name in names), "utf-8")
+    new.replace(folder / "authorities.pem")
+
+
+def showing(folder: Path, name: str) -> ssl.SSLContext:
+    context = anybody()
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    return context
+
+
+@needs_openssl
+def test_authorities_of_clients_are_added_and_taken_away_without_a_restart(
+    certificates: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(certificates, tmp_path / "tls")
+    authorities(folder, "b")
+    files = {"tls_cert": "a.pem", "tls_key": "a.key", "tls_client_ca": "authorities.pem"}
+    tls = tls_of(secure(folder, **files))
+    assert tls is not None
+    context = tls.context
+    ours = hex_of(folder / "a.pem")
+    for trusted in (("b",), ("a", "b"), ("a",), ("b",)):
+        authorities(folder, *trusted)
+        tls.renew()
+        for name in "ab":
+            if name in trusted:
+                assert spoken(tls, showing(folder, name)) == ours
+            else:
+                with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
+                    spoken(tls, showing(folder, name))
+    assert tls.context is context, "whoever listens was given this one"
+
+
+@needs_openssl
+@pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\n", None])
+def test_authorities_that_can_t_be_read_stay_in_force(
+    certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    folder = shutil.copytree(certificates, tmp_path / "tls")
+    authorities(folder, "b")
+    files = {"tls_cert": "a.pem", "tls_key": "a.key", "tls_client_ca": "authorities.pem"}
+    tls = tls_of(secure(folder, **files))
+    assert tls is not None
+    if content is None:
+        (folder / "authorities.pem").unlink()
+    else:
+        (folder / "authorities.pem").write_text(content, "utf-8")
+    for _ in range(3):
+        tls.renew()
+    [said] = caplog.messages
+    assert said.startswith(
+        "certificates and authorities stay as they were: serve.tls_client_ca: expected authorities,"
+    )
+    assert spoken(tls, showing(folder, "b")) == hex_of(folder / "a.pem")
+    with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
+        spoken(tls, showing(folder, "a"))
+
+
+@needs_openssl
+def test_client_whose_authority_was_taken_away_can_t_resume_its_session(
+    certificates: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(certificates, tmp_path / "tls")
+    authorities(folder, "b")
+    files = {"tls_cert": "a.pem", "tls_key": "a.key", "tls_client_ca": "authorities.pem"}
+    tls = tls_of(secure(folder, **files))
+    assert tls is not None
+    client = showing(folder, "b")
+    # Its sessions are there as soon as a connection is.
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connected(tls, client) as opened:
+        session = opened.session
+    with connected(tls, client, session) as opened:
+        assert opened.session_reused
+    authorities(folder, "a")
+    tls.renew()
+    with pytest.raises((ssl.SSLError, ConnectionError)), connected(tls, client, session):
+        pass

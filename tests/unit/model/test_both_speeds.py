@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.errors import InvalidInput
+from twofold.model import arrow
 from twofold.model.columns import arrow_type, check_columns, columns_of
 from twofold.model.rows import RowCheck, check_row
 from twofold.model.signature import Field, Signature
@@ -84,6 +86,94 @@ def test_a_value_is_admitted_or_refused_alike_in_a_column_and_in_a_row(
     assert again.schema == checked.columns.schema
     canonical = checked.columns.column(0).to_pylist()
     assert plain(canonical) == plain(again.column(0).to_pylist())
+
+
+FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799
+UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def at_both_speeds(field: Field, column: pa.Array, value: Any) -> Any:
+    """The canonical value, or the words of the refusal; the same for a column and for a row."""
+    signature = Signature(fields=(field,))
+    checked = check_columns(signature, pa.RecordBatch.from_arrays([column], names=[field.name]))
+    try:
+        found = RowCheck(signature)({field.name: value})[0]
+    except InvalidInput as error:
+        words = str(error).removeprefix(f"row.{field.name}: ")
+        assert [problem.reason for problem in checked.problems] == [words]
+        return words
+    assert checked.problems == []
+    [micros] = checked.columns.column(0).cast(pa.int64()).to_pylist()
+    assert micros == found
+    checked.columns.to_pylist()  # whatever is admitted can be given to a Python model
+    return found
+
+
+@pytest.mark.parametrize("unit", UNITS_PER_S)
+@given(data=st.data())
+def test_a_time_of_any_unit_is_admitted_alike_however_far_it_is(
+    unit: Any, data: st.DataObject
+) -> None:
+    per_s = UNITS_PER_S[unit]
+    near = [FIRST_S * per_s, FIRST_S * per_s - 1, (LAST_S + 1) * per_s, (LAST_S + 1) * per_s - 1]
+    # The smallest of all is NumPy's NaT, and beside it NumPy wraps when it rounds.
+    largest = 2**63 - 1_000
+    edges = [0, -1, largest, -largest, *(count for count in near if abs(count) <= largest)]
+    count = data.draw(st.sampled_from(edges) | st.integers(-largest, largest))
+    field = Field(name="t", type="timestamp")
+    found = at_both_speeds(field, pa.array([count], pa.timestamp(unit)), np.datetime64(count, unit))
+    if FIRST_S * per_s <= count < (LAST_S + 1) * per_s:
+        assert found == count * 10**6 // per_s
+    else:
+        assert "within the years 1 to 9999, got one" in found
+
+
+@given(
+    days=st.sampled_from([-719_163, -719_162, 2_932_896, 2_932_897])
+    | st.integers(-(2**31), 2**31 - 1)
+)
+def test_a_date_is_admitted_alike_however_far_it_is(days: int) -> None:
+    field = Field(name="t", type="timestamp")
+    found = at_both_speeds(field, pa.array([days], pa.date32()), np.datetime64(days, "D"))
+    milliseconds = pa.array([days * 86_400_000], pa.date64())
+    assert found == at_both_speeds(field, milliseconds, np.datetime64(days, "D"))
+    if -719_162 <= days <= 2_932_896:
+        assert found == days * 86_400 * 10**6
+    else:
+        assert "within the years 1 to 9999, got one" in found
+
+
+OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+ENDS = st.datetimes(datetime(1, 1, 1), datetime(1, 1, 2)) | st.datetimes(
+    datetime(9999, 12, 31), datetime(9999, 12, 31, 23, 59, 59, 999_999)
+)
+
+
+@given(local=ENDS | st.datetimes(), offset=OFFSETS)
+def test_a_zoned_time_is_admitted_alike_as_text_and_as_a_timestamp(
+    local: datetime, offset: timezone
+) -> None:
+    value = local.replace(tzinfo=offset)
+    field = Field(name="z", type="timestamp", zoned=True)
+    text = value.isoformat()
+    from_text = at_both_speeds(field, pa.array([text]), text)
+    micros = (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    found = at_both_speeds(field, pa.array([micros], pa.timestamp("us", "Asia/Tokyo")), value)
+    if FIRST_S * 10**6 <= micros < (LAST_S + 1) * 10**6:
+        assert found == from_text == micros
+    else:
+        assert "within the years 1 to 9999 of UTC, got one" in found
+        assert from_text == re.sub("got one [a-z]+ them", f"got string {text!r}", found)
+
+
+def test_a_number_under_a_null_is_no_time() -> None:
+    column = arrow.from_numbers(
+        np.array([2**63 - 1, 0]), np.array([True, False]), pa.timestamp("s")
+    )
+    signature = Signature(fields=(Field(name="t", type="timestamp", nullable=True),))
+    checked = check_columns(signature, pa.RecordBatch.from_arrays([column], names=["t"]))
+    assert checked.problems == []
+    assert checked.columns.column(0).to_pylist() == [None, datetime(1970, 1, 1)]
 
 
 def test_integers_are_admitted_where_floats_are_declared() -> None:

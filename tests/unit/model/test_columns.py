@@ -246,6 +246,15 @@ def test_what_the_table_admits_is_admitted_at_both_speeds(
                 "Send the offset, as in 2026-01-31T12:00:00Z."
             ),
         ),
+        # A time that is in no year of UTC.
+        (
+            ZONED,
+            pa.array(["0001-01-01T00:00:00+14:00"]),
+            (
+                "expected an ISO 8601 timestamp with time zone, within the years 1 to 9999 of UTC, "
+                "got string '0001-01-01T00:00:00+14:00'. Send a time within these years."
+            ),
+        ),
         # A list of another length than a tensor's.
         (
             PAIR,

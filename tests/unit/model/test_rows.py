@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -333,6 +334,83 @@ def test_a_zone_that_is_declared_is_asked_for(value: Any) -> None:
         "expected an ISO 8601 timestamp with time zone, got one without time zone. "
         "Send the offset, as in 2026-01-31T12:00:00Z."
     )
+
+
+FIRST_MICROS, LAST_MICROS = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+@pytest.mark.parametrize(
+    ("value", "micros"),
+    [
+        ("0001-01-01T00:00:00Z", FIRST_MICROS),
+        ("0001-01-01T14:00:00+14:00", FIRST_MICROS),
+        ("0001-01-01T00:00:00-14:00", FIRST_MICROS + 14 * 3_600_000_000),
+        ("9999-12-31T23:59:59.999999Z", LAST_MICROS),
+        ("9999-12-31T09:59:59.999999-14:00", LAST_MICROS),
+        (
+            pd.Timestamp("9999-12-31T23:00:00Z").tz_convert("Asia/Tokyo"),
+            LAST_MICROS - 3_599_999_999,
+        ),
+    ],
+)
+def test_the_first_and_the_last_time_in_utc_are_admitted(value: Any, micros: int) -> None:
+    assert canonical_of(Field(name="x", type="timestamp", zoned=True), value) == micros
+
+
+OUT_OF_UTC = (
+    "expected an ISO 8601 timestamp with time zone, within the years 1 to 9999 of UTC, got {}. "
+    "Send a time within these years."
+)
+
+
+@pytest.mark.parametrize("earliest", ["0001-01-01T00:00:00+14:00", "0001-01-01T13:59:59+14:00"])
+def test_a_time_that_is_before_all_years_in_utc_is_refused(earliest: str) -> None:
+    field = Field(name="x", type="timestamp", zoned=True)
+    assert problem_of(field, earliest) == OUT_OF_UTC.format(f"string {earliest!r}")
+    as_datetime = datetime.fromisoformat(earliest)
+    assert problem_of(field, as_datetime) == OUT_OF_UTC.format("one before them")
+
+
+@pytest.mark.parametrize("latest", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:00-00:01"])
+def test_a_time_that_is_after_all_years_in_utc_is_refused(latest: str) -> None:
+    field = Field(name="x", type="timestamp", zoned=True)
+    assert problem_of(field, latest) == OUT_OF_UTC.format(f"string {latest!r}")
+    as_datetime = datetime.fromisoformat(latest)
+    assert problem_of(field, as_datetime) == OUT_OF_UTC.format("one after them")
+
+
+FAR = [
+    (np.datetime64("10000-01-01"), "after"),
+    (np.datetime64("10000-01-01T00:00", "us"), "after"),
+    (np.datetime64("0000-12-31"), "before"),
+    (np.datetime64(10**15, "s"), "after"),
+    (np.datetime64(10**18, "Y"), "after"),
+    (np.datetime64(-(2**63) + 1, "us"), "before"),
+    (pd.Timestamp(np.datetime64("20000-01-01", "s")), "after"),
+    (pd.Timestamp(np.datetime64("-0500-01-01", "s")), "before"),
+]
+
+
+@pytest.mark.parametrize(("value", "side"), FAR)
+def test_a_time_of_a_library_beyond_all_years_is_refused(value: Any, side: str) -> None:
+    assert problem_of(Field(name="x", type="timestamp"), value) == (
+        "expected an ISO 8601 timestamp without time zone, within the years 1 to 9999, "
+        f"got one {side} them. Send a time within these years."
+    )
+    assert problem_of(Field(name="x", type="timestamp", zoned=True), value) == (
+        "expected an ISO 8601 timestamp with time zone, got one without time zone. "
+        "Send the offset, as in 2026-01-31T12:00:00Z."
+    )
+    assert problem_of(Field(name="x", type="int64"), value) == (
+        "expected int64, got a datetime. Send a whole number."
+    )
+
+
+def test_a_zoned_time_of_a_library_beyond_all_years_is_refused() -> None:
+    value = pd.Timestamp(np.datetime64("20000-01-01", "s")).tz_localize("UTC")
+    found = problem_of(Field(name="x", type="timestamp", zoned=True), value)
+    assert found == OUT_OF_UTC.format("one after them")
+    assert "got one with a time zone" in problem_of(Field(name="x", type="timestamp"), value)
 
 
 @pytest.mark.parametrize("value", ["", "2026-02-30", "2026-13-01", "31.01.2026", " 2026-01-01"])

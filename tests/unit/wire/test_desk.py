@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import Doubler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import VALUE, record_of
@@ -94,7 +93,7 @@ class Side:
         self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
         model.quick = quick
         served = Served(known.record, self.metrics, model=model, one_by_one=10, turn=turn)
-        pointer: Any = Doubler(1)
+        pointer: Any = type(model)(1)
         pointer.quick = quick_point
         point = Served(record_of("point", "1", POINT, VALUE), self.metrics, model=pointer)
         service = Service([served, point], self.metrics, clock=lambda: self.now_s)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from twofold.model.signature import Field, Output, Signature
 from twofold.serving.service import Service
-from twofold.wire.docs_page import CONTENT_TYPE, HEADERS, ROUTES, docs_page
+from twofold.serving.settings import ServeSettings
+from twofold.wire.docs_page import CONTENT_TYPE, HEADERS, ROUTES, SCRIPT, docs_page
+from twofold.wire.pages import Pages
 
 HOSTILE = "</textarea></code><script>alert('\"1&amp;2\"')</script>"
 VALUE = Output(kind="value", type="float64")
@@ -27,6 +31,8 @@ class Page(HTMLParser):
         self.paragraphs: list[str] = []
         self.elements: list[str] = []
         self.commands: list[str] = []
+        self.inputs: list[dict[str, str | None]] = []
+        self._is_in_form = False
         self._text = ""
         self.feed(content.decode())
 
@@ -36,6 +42,10 @@ class Page(HTMLParser):
             self.rows.append([])
         elif tag == "form":
             self.forms.append((dict(attrs)["data-path"] or "", ""))
+            self._is_in_form = True
+        elif tag == "input":
+            assert not self._is_in_form, "a form may put its fields into an address"
+            self.inputs.append(dict(attrs))
         if tag in ("td", "p", "pre", "textarea"):
             self._text = ""
 
@@ -46,6 +56,8 @@ class Page(HTMLParser):
             self.paragraphs.append(self._text)
         elif tag == "pre" and self._text:
             self.commands.append(self._text)
+        elif tag == "form":
+            self._is_in_form = False
         elif tag == "textarea":
             self.forms[-1] = (self.forms[-1][0], self._text)
 
@@ -186,6 +198,83 @@ def test_nothing_a_model_brings_becomes_markup(bench: Any) -> None:
     assert page.row(HOSTILE) == [HOSTILE, "string", "no", HOSTILE]
     assert json.loads(page.forms[0][1]) == {"row": {HOSTILE: HOSTILE}}
     assert f"May be sent, isn't used: {HOSTILE}." in page.paragraphs
+
+
+def test_key_is_asked_for_once_and_only_where_there_are_keys(bench: Any) -> None:
+    guarded = Page(docs_page(bench.service, is_open=False))
+    # Without a name it is in no form's data; a password's text is shown and kept nowhere.
+    assert guarded.inputs == [{"type": "password", "autocomplete": "off", "spellcheck": "false"}]
+    assert len(guarded.forms) == 4
+    assert Page(docs_page(bench.service)).inputs == []
+    assert Page(docs_page(bench.service, is_open=True)).inputs == []
+
+
+@pytest.mark.parametrize("keys", ["", "keys.toml"])
+def test_page_is_told_whether_there_are_keys(bench: Any, keys: str) -> None:
+    pages = Pages(bench.service, ServeSettings(api_keys=keys), version="9.9")
+    assert (b"<input " in pages.paths["/docs"].body) == bool(keys)
+
+
+def test_commands_send_a_key_where_there_are_keys(bench: Any) -> None:
+    service = bench.service
+    open_to_all = [shlex.split(text) for text in Page(docs_page(service)).commands]
+    guarded = [shlex.split(text) for text in Page(docs_page(service, is_open=False)).commands]
+    for plain, keyed in zip(open_to_all, guarded, strict=True):
+        assert keyed == [*plain[:2], "-H", "Authorization: Bearer KEY", *plain[2:]]
+
+
+BROWSER = """
+const typed = %s, tries = [], sent = [];
+const form = {
+  dataset: {path: "/v1/models/churn/predict"},
+  addEventListener: (_, listener) => tries.push(listener),
+  querySelector: (name) => ({value: "the body"}),
+};
+const field = typed === null ? null : {value: ""};
+globalThis.document = {
+  querySelector: (name) => name === "[type=password]" ? field : undefined,
+  querySelectorAll: (name) => name === "form" ? [form] : [],
+};
+globalThis.fetch = async (path, how) => {
+  sent.push({path, ...how});
+  return {status: 200, text: async () => "{}"};
+};
+{ %s }
+if (field) field.value = typed;
+for (const listener of tries) await listener({preventDefault() {}});
+console.log(JSON.stringify(sent));
+"""
+"""As much of one as the script asks for; anything else it asked for would fail."""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+@pytest.mark.parametrize(
+    ("typed", "more"),
+    [
+        (None, {}),
+        ("", {}),
+        (" ", {}),
+        ("tf_key", {"Authorization": "Bearer tf_key"}),
+        (" tf_key\n", {"Authorization": "Bearer tf_key"}),
+    ],
+)
+def test_key_that_was_typed_is_sent_in_a_header_and_nowhere_else(
+    typed: str | None, more: dict[str, str]
+) -> None:
+    script = BROWSER % (json.dumps(typed), SCRIPT)
+    done = subprocess.run(
+        ["node", "--input-type=module", "--eval", script],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    [sent] = json.loads(done.stdout)
+    assert sent == {
+        "path": "/v1/models/churn/predict",
+        "method": "POST",
+        "headers": {"Content-Type": "application/json", **more},
+        "body": "the body",
+    }
 
 
 def test_page_says_the_encoding_it_is_sent_in(bench: Any) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from json_schema import admits
 
 from twofold.serving.settings import ServeSettings
 from twofold.wire.openapi import openapi
 from twofold.wire.statuses import STATUSES
-
-sys.path.insert(0, str(Path(__file__).parent))
-from json_schema import admits
 
 PREDICT = "/v1/models/churn/predict"
 INFER = "/v2/models/churn/infer"
@@ -227,8 +223,32 @@ def test_limits_are_those_of_the_settings(bench: Any) -> None:
         ("X-Twofold-Deadline-Ms", "header", False),
         ("X-Twofold-Priority", "header", False),
         ("X-Twofold-Timing", "header", False),
+        ("X-Request-Id", "header", False),
     ]
     assert parameters[0]["description"].endswith("Without it: 250.")
+
+
+@pytest.mark.parametrize("path", [PREDICT, INFER, "/invocations"])
+@pytest.mark.parametrize("sent", [b"mine", b"~" * 128, b"~" * 129, b"m\xfcll", b""])
+@pytest.mark.parametrize("amount", [1.5, "much"])
+def test_id_of_a_request_may_be_sent_and_is_answered_as_described(
+    bench: Any, path: str, sent: bytes, amount: Any
+) -> None:
+    document = document_of(bench)
+    operation = operation_of(document, path)
+    assert {"$ref": "#/components/parameters/requestId"} in operation["parameters"]
+    body = infer_body([amount], ["pro"]) if path == INFER else {"row": [amount, "pro"]}
+    body = {"inputs": [[amount, "pro"]]} if path == "/invocations" else body
+    response = bench.ask("POST", path, body, {b"x-request-id": sent})
+    assert response.status == (200 if amount == 1.5 else 422)
+    described = operation["responses"][str(response.status)]
+    if "$ref" in described:
+        described = document["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    schema = described["headers"]["X-Request-Id"]["schema"]
+    lines = response.headers.decode().splitlines()
+    [came] = [line[14:] for line in lines if line.startswith("X-Request-Id: ")]
+    assert admits(schema, came, document)
+    assert (came == sent.decode("latin-1")) == admits(schema, sent.decode("latin-1"), document)
 
 
 def test_keys_are_described_only_where_there_are_any(bench: Any) -> None:

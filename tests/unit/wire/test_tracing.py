@@ -70,7 +70,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         assert group == "opentelemetry_traces_exporter"
         return [SimpleNamespace(name=item) for item in names if name in (None, item)]
 
-    monkeypatch.setattr(tracing, "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     return names
 
 

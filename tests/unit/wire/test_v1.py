@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -42,6 +43,18 @@ def test_model_of_several_outputs_answers_by_name(bench: Any) -> None:
 def test_row_of_a_model_with_tensors_may_be_a_list_of_lists(bench: Any) -> None:
     body = {"row": [[1.0, 2.0], "2026-01-31T12:00:00Z"]}
     assert bench.ask("POST", "/v1/models/image/predict", body).status == 200
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_time_that_is_in_no_year_of_utc_is_the_callers_mistake(bench: Any, at: str) -> None:
+    body = {"rows": [[[1.0, 2.0], "2026-01-31T12:00:00Z"], [[1.0, 2.0], at]]}
+    response = bench.ask("POST", "/v1/models/image/predict", body)
+    answer = json.loads(response.body)
+    assert (response.status, answer["code"], answer["field"]) == (422, "invalid_input", "at")
+    assert answer["error"] == (
+        "rows[1].at: expected an ISO 8601 timestamp with time zone, within the years 1 to 9999 of "
+        f"UTC, got string '{at}'. Send a time within these years."
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,6 +12,7 @@ import pytest
 from twofold.errors import ConfigError, PredictionFailed
 from twofold.model.columns import columns_of
 from twofold.model.record import Artifact
+from twofold.model.rows import RowCheck
 from twofold.model.signature import Field, Output, Signature
 from twofold.predictor.runtimes import open_runtime
 
@@ -95,6 +96,25 @@ def test_a_function_sees_the_same_row_at_both_speeds(tmp_path: Path) -> None:
         assert [runtime.predict_values(row)[0] for row in values] == many
     assert f"('whole', {none})" in many[1]
     assert "datetime.datetime(2024, 5, 1" in many[0]
+
+
+def test_a_function_sees_the_first_and_the_last_time_that_are_admitted(tmp_path: Path) -> None:
+    signature = Signature(
+        fields=(
+            Field(name="local", type="timestamp"),
+            Field(name="zoned", type="timestamp", zoned=True),
+        )
+    )
+    runtime = opened(tmp_path, "shown", kind="string", signature=signature)
+    check = RowCheck(signature)
+    for local, zoned, shown in (
+        ("0001-01-01", "0001-01-01T14:00:00+14:00", "datetime.datetime(1, 1, 1, 0, 0"),
+        ("9999-12-31", "9999-12-31T10:00:00-13:59", "datetime.datetime(9999, 12, 31, 23, 59"),
+    ):
+        values = check({"local": local, "zoned": zoned})
+        [found] = runtime.predict_values(values)
+        assert shown in found
+        assert runtime.predict_columns(columns_of(signature, [values]))[0].tolist() == [found]
 
 
 @pytest.mark.parametrize(("attribute", "expected"), [("doubled", 3.0), ("array", 1.5)])
