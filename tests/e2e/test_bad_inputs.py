@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+from server_process import address_of, read_response
 
 from twofold.app.serve import running_server
 from twofold.wire.statuses import STATUSES
@@ -34,8 +34,7 @@ TIMEOUT_S = 20
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     folder: Path = tmp_path_factory.mktemp("bad")
     with running_server(["demo"], registry=pack_model(folder), settings=SETTINGS) as url:
-        parts = urlsplit(url)
-        yield parts.hostname or "", parts.port or 0
+        yield address_of(url)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +46,7 @@ def neighbour(address: tuple[str, int]) -> Iterator[socket.socket]:
 
 def exchange(client: socket.socket, sent: bytes) -> tuple[int, dict[str, Any]]:
     client.sendall(sent)
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += client.recv(65_536) or b"\r\n\r\n"
-    head, _, body = received.partition(b"\r\n\r\n")
-    headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-    while len(body) < int(headers[b"content-length"]):
-        body += client.recv(65_536)
+    head, _, body = read_response(client).partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
 
 

@@ -13,13 +13,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from http_thread import Quiet, serving_http
+from server_process import url_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bad_inputs import GOOD, PREDICT, changed, pack_model
@@ -53,11 +54,8 @@ def started(folder: Path, env: Mapping[str, str], *flags: str) -> Iterator[tuple
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
         try:
-            line = process.stdout.readline()
-            assert line, process.communicate()[1]
-            address = urlsplit(json.loads(line)["url"]).netloc
+            address = urlsplit(url_of(process)).netloc
 
             def ask(body: Any, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
                 connection = http.client.HTTPConnection(address, timeout=LIMIT_S)
@@ -105,7 +103,7 @@ def test_lines_for_people_name_their_process(folder: Path) -> None:
     assert " request_id=mine " in line
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
+class Collector(Quiet, http.server.BaseHTTPRequestHandler):
     """Keeps what is sent to it."""
 
     kept: list[tuple[str, bytes]]
@@ -116,9 +114,6 @@ class Collector(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @pytest.mark.skipif(
     os.environ.get("CI") != "true" and importlib.util.find_spec("opentelemetry") is None,
@@ -127,15 +122,12 @@ class Collector(http.server.BaseHTTPRequestHandler):
 def test_spans_reach_a_collector_before_the_server_ends(folder: Path) -> None:
     kept: list[tuple[str, bytes]] = []
     handler = type("Kept", (Collector,), {"kept": kept})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as collector:
-        threading.Thread(target=collector.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{collector.server_address[1]}"
+    with serving_http(handler) as url:
         env = environment(
             OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_SERVICE_NAME="shop", NO_PROXY="127.0.0.1"
         )
         with started(folder, env) as (ask, lines):
             assert ask({"row": GOOD}, {"Authorization": f"Bearer {PRIVATE}"})[0] == 200
-        collector.shutdown()
     [(path, body)] = kept
     assert path == "/v1/traces"
     for words in (b"shop", b"POST /v1/models/{model}/predict", b"predict", b"twofold.outcome"):

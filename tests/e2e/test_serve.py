@@ -12,14 +12,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+from server_process import LIMIT_S, ServerProcess, is_alive, read_response, until, url_of
 
 import twofold
 from twofold.app.serve import running_server
@@ -39,55 +37,14 @@ from bad_inputs import (
     http as request_bytes,
 )
 
-LIMIT_S = 60.0
 ONE = post(json.dumps({"row": GOOD}))
 
 
-@dataclass
-class Server:
-    """A server process under test."""
-
-    process: subprocess.Popen[str]
-    url: str
-
-    @property
-    def address(self) -> tuple[str, int]:
-        parts = urlsplit(self.url)
-        return parts.hostname or "", parts.port or 0
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=LIMIT_S)
-
-    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(*self.address, timeout=LIMIT_S)
-        with contextlib.closing(connection):
-            connection.request(method, path, None if body is None else json.dumps(body))
-            response = connection.getresponse()
-            return response.status, response.read()
-
+class Server(ServerProcess):
     def predict(self, body: Any, path: str = PREDICT) -> Any:
         status, answer = self.ask("POST", path, body)
         assert status == 200, answer
         return json.loads(answer)
-
-    def metric(self, series: str) -> float:
-        lines = self.ask("GET", "/metrics")[1].decode().splitlines()
-        return next(float(line.split()[-1]) for line in lines if line.startswith(series + " "))
-
-    def workers(self) -> list[int]:
-        shown = subprocess.run(
-            ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        split = [line.split(None, 2) for line in shown.splitlines()]
-        parent = str(self.process.pid)
-        return [int(s[0]) for s in split if s[1] == parent and "spawn_main" in s[2]]
-
-    def stop(self, kind: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(kind)
-        return self.process.wait(LIMIT_S)
 
 
 def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -114,34 +71,9 @@ def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def started(folder: Path, *arguments: str) -> Iterator[Server]:
     with command(folder, *arguments) as process:
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, process.stderr.read() if process.stderr else ""
-            yield Server(process, json.loads(line)["url"])
+            yield Server(process, url_of(process))
         finally:
             process.kill()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end_s, f"waited in vain for {what}"
-        time.sleep(0.01)
-
-
-def read_response(client: socket.socket) -> bytes:
-    """One response with a length, or what came until the end."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        more = client.recv(65_536)
-        if not more:
-            return received
-        received += more
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    while len(body) < length:
-        body += client.recv(65_536)
-    return head + b"\r\n\r\n" + body
 
 
 @pytest.fixture(scope="module")
@@ -265,15 +197,7 @@ def test_idle_server_stops_at_once_and_leaves_no_process(
         assert server.stop(kind) == 0
         assert server.process.stderr is not None
         assert "Traceback" not in server.process.stderr.read()
-    until(lambda: not any(map(alive, workers)), "the workers' end")
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    until(lambda: not any(map(is_alive, workers)), "the workers' end")
 
 
 def test_killed_worker_is_replaced_while_the_other_answers(folder: Path) -> None:
@@ -309,7 +233,7 @@ def test_workers_end_when_their_supervisor_is_killed(folder: Path) -> None:
     with started(folder, "demo@1", "--workers=2") as server:
         workers = server.workers()
         server.stop(signal.SIGKILL)
-    until(lambda: not any(map(alive, workers)), "the workers' end")
+    until(lambda: not any(map(is_alive, workers)), "the workers' end")
 
 
 def test_changed_model_file_ends_the_start_with_its_reason_and_no_restart_loop(

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from server_process import url_of
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300
@@ -164,8 +165,7 @@ def served(clean: Path, packed: Path) -> Iterator[str]:
     command = [str(clean / "twofold"), "serve", "offer", "--port", "0", "--workers", "1", "--json"]
     with subprocess.Popen(command, cwd=packed, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            yield json.loads(process.stdout.readline())["url"]
+            yield url_of(process)
         finally:
             process.terminate()
             assert process.wait(LIMIT_S) == 0

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-LIMIT_S = 60.0
+from server_process import LIMIT_S, ServerProcess, children, exchange, until, url_of
+
 HANGS_S = 20.0
 """A client that waits longer takes the server for hung."""
+PATIENT = {"X-Twofold-Deadline-Ms": "30000"}
+"""Headers of a client that waits as long as a busy machine needs."""
 
 MODEL = """
 import os, signal, time
@@ -61,68 +61,20 @@ def alias(folder: Path, name: str, version: int) -> None:
 
 
 @dataclass
-class Server:
-    """A server process under test."""
+class Server(ServerProcess):
+    """A server of models that multiply a number."""
 
-    process: subprocess.Popen[str]
-    url: str
+    hangs_s: float = HANGS_S
 
-    @property
-    def address(self) -> tuple[str, int]:
-        parts = urlsplit(self.url)
-        return parts.hostname or "", parts.port or 0
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(*self.address, timeout=HANGS_S)
-        with contextlib.closing(connection):
-            return exchange(connection, method, path, body, headers)
-
-    def predict(self, name: str, x: float, **headers: str) -> tuple[int, Any]:
-        return self.ask("POST", f"/v1/models/{name}/predict", {"row": {"x": x}}, **headers)
-
-    def metric(self, series: str) -> float:
-        text: str = self.ask("GET", "/metrics")[1]
-        return next(
-            float(line.split()[-1]) for line in text.splitlines() if line.startswith(series + " ")
-        )
-
-    def workers(self) -> list[int]:
-        return children(self.process.pid)
+    def predict(
+        self, name: str, x: float, headers: Mapping[str, str] = PATIENT
+    ) -> tuple[int, dict[str, Any]]:
+        path, body = f"/v1/models/{name}/predict", {"row": {"x": x}}
+        status, answer = self.ask("POST", path, body, headers)
+        return status, json.loads(answer)
 
     def model_processes(self) -> list[int]:
         return [child for worker in self.workers() for child in children(worker)]
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(LIMIT_S)
-
-
-def exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, body: Any, headers: Any
-) -> tuple[int, Any]:
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, data, named)
-    response = connection.getresponse()
-    answer = response.read().decode()
-    is_json = response.headers.get_content_type() == "application/json"
-    return response.status, json.loads(answer) if is_json else answer
-
-
-def children(pid: int) -> list[int]:
-    """The child processes that run Python's `spawn_main`: workers, and models' processes."""
-    shown = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
-    ).stdout
-    split = [line.split(None, 2) for line in shown.splitlines()]
-    return [int(s[0]) for s in split if s[1] == str(pid) and "spawn_main" in s[2]]
-
-
-def is_alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
 
 
 @contextlib.contextmanager
@@ -131,8 +83,7 @@ def started(folder: Path, *arguments: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "twofold", "serve", *arguments, "--port=0", "--json"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            yield Server(process, json.loads(process.stdout.readline())["url"])
+            yield Server(process, url_of(process))
         finally:
             process.terminate()
             try:
@@ -154,7 +105,7 @@ class Crowd:
     server: Server
     name: str
     x: float = 2.0
-    headers: dict[str, str] = field(default_factory=lambda: {"X_Twofold_Deadline_Ms": "30000"})
+    headers: dict[str, str] = field(default_factory=lambda: PATIENT)
     statuses: Counter[Any] = field(default_factory=Counter)
     answers: Counter[float] = field(default_factory=Counter)
     pause_s: float = 0.0
@@ -174,7 +125,7 @@ class Crowd:
 
     def _ask(self, stop: threading.Event) -> None:
         path, body = f"/v1/models/{self.name}/predict", {"row": {"x": self.x}}
-        connection = http.client.HTTPConnection(*self.server.address, timeout=HANGS_S)
+        connection = self.server.client()
         while not stop.is_set():
             status: Any
             try:
@@ -187,7 +138,7 @@ class Crowd:
                 connection.close()
             else:
                 if status == 200:
-                    self.answers[answer["prediction"]] += 1
+                    self.answers[json.loads(answer)["prediction"]] += 1
             self.statuses[status] += 1
             time.sleep(self.pause_s)
         connection.close()
@@ -196,13 +147,6 @@ class Crowd:
         """Wait until so many more requests are over."""
         before = self.statuses.total()
         until(lambda: self.statuses.total() >= before + count, f"{count} answers")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end_s, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def flip_a_byte(path: Path) -> None:

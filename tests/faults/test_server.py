@@ -11,21 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from server_process import LIMIT_S, is_alive, until
 
 sys.path.insert(0, str(Path(__file__).parent))
 from server_under_test import (
-    LIMIT_S,
     Crowd,
     Server,
     alias,
     flip_a_byte,
-    is_alive,
     pack,
     started,
-    until,
 )
 
-SLOW = {"X_Twofold_Deadline_Ms": "30000"}
 SWITCHED = 'twofold_reloads_total{result="switched"}'
 REFUSED = 'twofold_reloads_total{result="refused"}'
 DEATHS = "twofold_model_process_restarts_total"
@@ -105,7 +102,7 @@ def test_version_that_cannot_be_loaded_is_refused_and_the_old_one_serves_on(
 
 
 def test_killed_model_process_is_replaced_and_who_waited_is_answered(slow: Server) -> None:
-    crowd = Crowd(slow, "slow", headers=SLOW)
+    crowd = Crowd(slow, "slow")
     with crowd.asking(8):
         for kills in range(1, 4):
             crowd.so_many(30)
@@ -117,21 +114,21 @@ def test_killed_model_process_is_replaced_and_who_waited_is_answered(slow: Serve
 
 
 def test_row_that_ends_its_process_fails_alone(slow: Server) -> None:
-    crowd = Crowd(slow, "slow", headers=SLOW)
+    crowd = Crowd(slow, "slow")
     with crowd.asking(6):
         crowd.so_many(20)
-        status, answer = slow.predict("slow", -2.0, **SLOW)
+        status, answer = slow.predict("slow", -2.0)
         assert (status, answer["code"]) == (500, "prediction_failed")
         crowd.so_many(20)
     assert set(crowd.statuses) == {200}
 
 
 def test_row_that_the_model_fails_on_fails_alone(slow: Server) -> None:
-    crowd = Crowd(slow, "slow", headers=SLOW)
+    crowd = Crowd(slow, "slow")
     with crowd.asking(6):
         crowd.so_many(20)
         for _ in range(10):
-            status, answer = slow.predict("slow", -1.0, **SLOW)
+            status, answer = slow.predict("slow", -1.0)
             assert (status, answer["code"]) == (500, "prediction_failed")
         crowd.so_many(20)
     assert set(crowd.statuses) == {200}
@@ -140,12 +137,12 @@ def test_row_that_the_model_fails_on_fails_alone(slow: Server) -> None:
 
 def test_hung_model_answers_504_in_time_and_is_replaced(slow: Server) -> None:
     began_s = time.monotonic()
-    status, answer = slow.predict("slow", -3.0, X_Twofold_Deadline_Ms="300")
+    status, answer = slow.predict("slow", -3.0, {"X-Twofold-Deadline-Ms": "300"})
     assert (status, answer["code"]) == (504, "deadline_exceeded")
     assert time.monotonic() - began_s < LIMIT_S
     until(lambda: slow.metric(DEATHS) >= 1, "the hung process to be ended")
-    until(lambda: slow.predict("slow", 1.0, **SLOW)[0] == 200, "the next process")
-    assert slow.predict("slow", 1.0, **SLOW)[1]["prediction"] == 3.0
+    until(lambda: slow.predict("slow", 1.0)[0] == 200, "the next process")
+    assert slow.predict("slow", 1.0)[1]["prediction"] == 3.0
 
 
 def test_nothing_is_left_of_a_server_whose_supervisor_was_killed(slow: Server) -> None:
@@ -162,13 +159,13 @@ def test_stopping_ends_the_model_processes(slow: Server) -> None:
 
 
 def test_overload_is_refused_at_once_and_what_is_admitted_is_answered(slow: Server) -> None:
-    crowd = Crowd(slow, "slow", headers={"X_Twofold_Deadline_Ms": "25"})
+    crowd = Crowd(slow, "slow", headers={"X-Twofold-Deadline-Ms": "25"})
     with crowd.asking(40):
         crowd.so_many(600)
     assert set(crowd.statuses) <= {200, 503, 504}
     assert crowd.statuses[200] > 0
     assert crowd.statuses[503] > 0
-    assert slow.predict("slow", 1.0, **SLOW)[0] == 200
+    assert slow.predict("slow", 1.0)[0] == 200
 
 
 def test_large_body_is_refused_before_it_is_read(folder: Path) -> None:
@@ -178,7 +175,7 @@ def test_large_body_is_refused_before_it_is_read(folder: Path) -> None:
                 head = f"Host: a\r\nContent-Length: 50000000\r\n{expect}\r\n"
                 client.sendall(f"POST /v1/models/quick/predict HTTP/1.1\r\n{head}".encode())
                 assert client.recv(100).startswith(b"HTTP/1.1 413 ")
-        assert server.predict("quick", 1.0, **SLOW)[0] == 200
+        assert server.predict("quick", 1.0)[0] == 200
 
 
 def test_clients_that_drip_their_headers_keep_nobody_waiting(folder: Path) -> None:

@@ -326,7 +326,7 @@ def _without_library(value: Any) -> Any:
 
 
 def _is_of_numpy(value: Any, kind: str) -> bool:
-    """Whether NumPy has made a value; it isn't imported for that: a server's supervisor has none."""
+    """Whether NumPy has made a value. It isn't imported for that: supervisors do without."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, getattr(numpy, kind))
 
@@ -463,7 +463,9 @@ def _tensor(field: Field, value: Any) -> Value:
     for item in value:
         if isinstance(item, float) and math.isnan(item):
             raise FieldProblem(field.expects, "one with NaN", "Send finite numbers.")
-        plain = item.item() if _is_of_numpy(item, "generic") else item
+        plain: Any = item
+        if _is_of_numpy(plain, "generic"):
+            plain = plain.item()
         if isinstance(plain, float) and math.isinf(plain):
             raise FieldProblem(
                 f"a list of {field.length} finite numbers",

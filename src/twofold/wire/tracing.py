@@ -6,6 +6,7 @@ This file decides and imports nothing of OpenTelemetry; `twofold.wire.openteleme
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from twofold.errors import ConfigError, missing_extra, problem
 
 GROUP = "opentelemetry_traces_exporter"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from workplace import work_in, work_in_copy
 
 import twofold
 
@@ -48,12 +47,6 @@ def rows(count: int) -> pa.Table:
     return pa.table(columns)
 
 
-def clean(patch: pytest.MonkeyPatch) -> None:
-    """Take the settings of whoever runs the tests out of the environment."""
-    for name in [name for name in os.environ if name.startswith("TWOFOLD_")]:
-        patch.delenv(name)
-
-
 def pack(folder: Path, functions: Sequence[str]) -> None:
     """Pack functions of the module, each as version 1 of its own name."""
     for function in functions:
@@ -73,8 +66,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "app_rules.py").write_text(MODULE, encoding="utf-8")
     pq.write_table(rows(40), folder / "sample.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        clean(patch)
-        patch.chdir(folder)
+        work_in(folder, patch)
         pack(folder, ["offer", "drifting"])
         # The second version of `offer`.
         twofold.pack(
@@ -90,11 +82,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of all that was packed, to be in and to change."""
-    copy = tmp_path / "work"
-    shutil.copytree(packed, copy)
-    clean(monkeypatch)
-    monkeypatch.chdir(copy)
-    return copy
+    return work_in_copy(packed, tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from workplace import work_in
 
 from twofold.app.settings import SECTIONS, read
 from twofold.errors import ConfigError
@@ -37,9 +37,7 @@ def test_every_section_of_the_file_reaches_its_own_settings(tmp_path: Path) -> N
 def test_the_file_of_the_current_folder_and_the_own_environment_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("TWOFOLD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    work_in(tmp_path, monkeypatch)
     (tmp_path / "twofold.toml").write_text("[serve]\nport = 1\ndrain_s = 2\n", encoding="utf-8")
     monkeypatch.setenv("TWOFOLD_SERVE_PORT", "3")
     settings = read()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import math
 import socketserver
 import ssl
-import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
+from http_thread import Quiet, serving, serving_http
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -407,7 +406,7 @@ def test_certificates_are_verified_unless_told_otherwise() -> None:
 # Asking.
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Pages(Quiet, http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         texts = {"/metrics": f"{BARE} 5\n", "/page/metrics": "<html>", "/other/metrics": "up 1\n"}
         text = texts.get(self.path)
@@ -418,27 +417,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def address_string(self) -> str:
         return "someone"
 
-    def log_message(self, *_: object) -> None:
-        """Tests are silent."""
-
-
-@contextlib.contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    with serving(server):
-        yield f"http://127.0.0.1:{server.server_port}"
+    with serving_http(Pages) as url:
+        yield url
 
 
 def clock() -> float:
@@ -462,7 +445,7 @@ def test_metrics_are_got_over_a_unix_socket(
 ) -> None:
     # A name in the current folder: the path of a socket may not be long.
     monkeypatch.chdir(tmp_path)
-    with serving(socketserver.UnixStreamServer("s.sock", Handler)):
+    with serving(socketserver.UnixStreamServer("s.sock", Pages)):
         scrape = Endpoint("http+unix://s.sock").scrape(clock)
         assert scrape.value(REQUESTS, model="churn", version="1", outcome="ok") == 5.0
         said = refused("https+unix://s.sock")
@@ -496,7 +479,7 @@ def test_answer_without_end_is_cut(url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_where_nobody_listens_the_error_says_how_to_start_a_server() -> None:
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Pages) as server:
         url = f"http://127.0.0.1:{server.server_port}"
     assert refused(url) == (
         f"{url}: expected a server that answers, got Connection refused. "

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from workplace import work_in, work_in_copy
 
 import twofold
 from twofold.cli.root import main
@@ -49,12 +48,6 @@ def rows(count: int) -> pa.Table:
     return pa.table(columns)
 
 
-def clean(patch: pytest.MonkeyPatch) -> None:
-    """Take the settings of whoever runs the tests out of the environment."""
-    for name in [name for name in os.environ if name.startswith("TWOFOLD_")]:
-        patch.delenv(name)
-
-
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a registry, the module it was packed from, and rows; not to be changed."""
@@ -62,8 +55,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cli_rules.py").write_text(MODULE, encoding="utf-8")
     pq.write_table(rows(20), folder / "rows.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        clean(patch)
-        patch.chdir(folder)
+        work_in(folder, patch)
         twofold.pack(
             "cli_rules:price",
             name="price",
@@ -100,11 +92,7 @@ class Cli:
 
 @pytest.fixture
 def cli(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    copy = tmp_path / "work"
-    shutil.copytree(packed, copy)
-    clean(monkeypatch)
-    monkeypatch.chdir(copy)
-    return Cli(copy)
+    return Cli(work_in_copy(packed, tmp_path, monkeypatch))
 
 
 @pytest.fixture(scope="session")

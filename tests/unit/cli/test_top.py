@@ -14,13 +14,13 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from http_thread import Quiet, serving_http
 from rich.console import Console
 
 from twofold.app.top import Endpoint, between, parsed, watch
@@ -248,27 +248,20 @@ def test_error_comes_after_the_display_is_left(fake: Fake, monkeypatch: pytest.M
     assert "error: " in result.stderr
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Counting(Quiet, http.server.BaseHTTPRequestHandler):
     asked = 0
 
     def do_GET(self) -> None:
-        Handler.asked += 1
+        Counting.asked += 1
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(text(Handler.asked).encode())
-
-    def log_message(self, *_: object) -> None:
-        """Tests are silent."""
+        self.wfile.write(text(Counting.asked).encode())
 
 
 @pytest.fixture
 def server_url() -> Iterator[str]:
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving_http(Counting) as url:
+        yield url
 
 
 def until(words: bytes, keyboard: int) -> bytes:

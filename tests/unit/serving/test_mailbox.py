@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,25 @@ def echo(batch: Batch) -> tuple[list[Result], float]:
     return [
         Result("gone", 0, b"") if job is None else Result("ok", 1, job.body) for job in batch
     ], 0.25
+
+
+class Held:
+    """Predicts as `echo` does, each micro-batch when the test lets it."""
+
+    def __init__(self) -> None:
+        self._begun, self._released = threading.Semaphore(0), threading.Semaphore(0)
+
+    def __call__(self, batch: Batch) -> tuple[list[Result], float]:
+        self._begun.release()
+        assert self._released.acquire(timeout=LIMIT_S)
+        return echo(batch)
+
+    def has_begun(self) -> bool:
+        """Wait until one more is in hand."""
+        return self._begun.acquire(timeout=LIMIT_S)
+
+    def release(self, batches: int = 1) -> None:
+        self._released.release(batches)
 
 
 @contextmanager
@@ -110,46 +130,34 @@ def test_jobs_and_results_come_over_as_they_were(
 
 
 def test_next_micro_batch_lies_ready_while_one_is_predicted() -> None:
-    entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
-
-    def slow(batch: Batch) -> tuple[list[Result], float]:
-        entered.release()
-        assert go_on.acquire(timeout=LIMIT_S)
-        return echo(batch)
-
-    with talking(slow) as sender:
+    held = Held()
+    with talking(held) as sender:
         sender.send(0, [job(b"first")])
-        assert entered.acquire(timeout=LIMIT_S)
+        assert held.has_begun()
         sender.send(1, [job(b"second"), job(b"third")])
-        go_on.release()
+        held.release()
         assert [item.answer for item in received(sender)] == [b"first"]
         # The slot is free again, and used while the other one is predicted.
-        assert entered.acquire(timeout=LIMIT_S)
+        assert held.has_begun()
         sender.send(0, [job(b"fourth")])
-        go_on.release(2)
+        held.release(2)
         assert [item.answer for item in received(sender)] == [b"second", b"third"]
         assert [item.answer for item in received(sender)] == [b"fourth"]
 
 
 def test_what_nobody_waits_for_any_more_is_not_predicted() -> None:
-    entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
-
-    def slow(batch: Batch) -> tuple[list[Result], float]:
-        entered.release()
-        assert go_on.acquire(timeout=LIMIT_S)
-        return echo(batch)
-
-    with talking(slow) as sender:
+    held = Held()
+    with talking(held) as sender:
         sender.send(0, [job(b"")])
-        assert entered.acquire(timeout=LIMIT_S)
+        assert held.has_begun()
         sender.send(1, [job(b"a"), job(b"b"), job(b"c")])
         sender.mark_gone(1, 1)
-        go_on.release(2)
+        held.release(2)
         received(sender)
         assert [item.outcome for item in received(sender)] == ["ok", "gone", "ok"]
         # The mark is for those jobs only, not for the next ones in their place.
         sender.send(1, [job(b"d"), job(b"e")])
-        go_on.release()
+        held.release()
         assert [item.outcome for item in received(sender)] == ["ok", "ok"]
 
 
@@ -227,39 +235,41 @@ def answer_apart(pipe: Connection, mailbox: Mailbox) -> None:
     answer_batches(pipe, mailbox, predict, clock=lambda: 0.0)
 
 
-def test_real_process_answers_until_it_dies_and_the_memory_stays_readable() -> None:
+@contextmanager
+def apart() -> Iterator[tuple[Sender, BaseProcess]]:
+    """A sender, and another process at the other end, which has said hello."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     mailbox = Mailbox()
     process = context.Process(target=answer_apart, args=(theirs, mailbox), daemon=True)
     process.start()
     theirs.close()
-    sender = Sender(ours, mailbox)
     assert ours.poll(LIMIT_S)
-    assert sender.hello() == Hello(1.0, 2.0)
-    # Longer than the memory is at first, and shorter again: in both directions.
-    for size_bytes in (10, 1_000_000, 20, 3_000_000):
-        sender.send(0, [job(bytes(size_bytes)), job(b"x")])
-        assert [len(item.answer) for item in received(sender)] == [size_bytes, 1]
-    sender.send(0, [job(b"die")])
-    sender.send(1, [job(b"x")])
-    assert ours.poll(LIMIT_S)
-    with pytest.raises(EOFError):
-        sender.receive()
-    process.join(LIMIT_S)
-    assert process.exitcode == -signal.SIGKILL
-    mailbox.close()
+    try:
+        yield Sender(ours, mailbox), process
+    finally:
+        mailbox.close()
+
+
+def test_real_process_answers_until_it_dies_and_the_memory_stays_readable() -> None:
+    with apart() as (sender, process):
+        assert sender.hello() == Hello(1.0, 2.0)
+        # Longer than the memory is at first, and shorter again: in both directions.
+        for size_bytes in (10, 1_000_000, 20, 3_000_000):
+            sender.send(0, [job(bytes(size_bytes)), job(b"x")])
+            assert [len(item.answer) for item in received(sender)] == [size_bytes, 1]
+        sender.send(0, [job(b"die")])
+        with suppress(BrokenPipeError):  # it may have died already
+            sender.send(1, [job(b"x")])
+        assert sender.pipe.poll(LIMIT_S)
+        with pytest.raises(EOFError):
+            sender.receive()
+        process.join(LIMIT_S)
+        assert process.exitcode == -signal.SIGKILL
 
 
 def test_real_process_ends_when_its_worker_is_gone() -> None:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    mailbox = Mailbox()
-    process = context.Process(target=answer_apart, args=(theirs, mailbox), daemon=True)
-    process.start()
-    theirs.close()
-    assert ours.poll(LIMIT_S)
-    ours.close()
-    process.join(LIMIT_S)
-    assert process.exitcode == 0
-    mailbox.close()
+    with apart() as (sender, process):
+        sender.pipe.close()
+        process.join(LIMIT_S)
+        assert process.exitcode == 0

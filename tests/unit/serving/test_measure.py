@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import record_of
 
-from twofold.model.record import Artifact, Candidate, ModelVersion, Modes, Parity
-from twofold.model.signature import Field, Output, Signature
+from twofold.model.record import Candidate, ModelVersion, Modes
 from twofold.serving import measure as measuring
 from twofold.serving.cost import Curve
 from twofold.serving.measure import (
@@ -112,26 +113,15 @@ def test_curve_is_of_the_way_that_rows_are_predicted() -> None:
 
 
 def record(real_time: Any, **times_s: float | None) -> ModelVersion:
-    file = Artifact(file="m", format="python-source", sha256="0", size_bytes=1)
     candidates = tuple(
         Candidate(runtime=name, passed=True, reason="", one_row_s=one_row_s)  # type: ignore[arg-type]
         for name, one_row_s in times_s.items()
     )
-    return ModelVersion(
-        name="churn",
-        version="1",
-        digest="d",
-        framework="python",
-        libraries={},
-        signature=Signature(fields=(Field(name="x", type="float64"),)),
-        output=Output(kind="value", type="float64"),
+    plain = record_of()
+    return msgspec.structs.replace(
+        plain,
         runtimes=Modes(batch="original", real_time=real_time),
-        artifacts={},
-        sample=file,
-        parity=Parity(
-            sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=candidates
-        ),
-        created_at="2026-01-31T12:00:00+00:00",
+        parity=msgspec.structs.replace(plain.parity, candidates=candidates),
     )
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from records import record_of
 
 from twofold.errors import (
     DeadlineExceeded,
@@ -17,8 +18,6 @@ from twofold.errors import (
     QuotaExceeded,
     UnknownModel,
 )
-from twofold.model.record import Artifact, ModelVersion, Modes, Parity
-from twofold.model.signature import Field, Output, Signature
 from twofold.serving.cost import Cost, Curve
 from twofold.serving.metrics import (
     DURATION,
@@ -36,24 +35,6 @@ from twofold.serving.turn import Turn
 from twofold.serving.waiting import CallerGone
 
 POISON = 666.0
-
-
-def record(name: str, version: str) -> ModelVersion:
-    file = Artifact(file="m", format="python-source", sha256="0", size_bytes=1)
-    return ModelVersion(
-        name=name,
-        version=version,
-        digest="d",
-        framework="python",
-        libraries={},
-        signature=Signature(fields=(Field(name="amount", type="float64"),)),
-        output=Output(kind="value", type="float64"),
-        runtimes=Modes(batch="original", real_time="original"),
-        artifacts={},
-        sample=file,
-        parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
-        created_at="2026-01-31T12:00:00+00:00",
-    )
 
 
 class Doubler:
@@ -82,7 +63,7 @@ class Bench:
         self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
         self.models = [Doubler() for _ in versions]
         self.served = [
-            Served(record(*version), self.metrics, model=model, one_by_one=3)
+            Served(record_of(*version), self.metrics, model=model, one_by_one=3)
             for version, model in zip(versions, self.models, strict=True)
         ]
         self.service = Service(
@@ -110,13 +91,13 @@ def test_failure_of_the_model_is_the_caller_s_to_handle(bench: Bench) -> None:
 
 
 def test_model_in_another_process_is_not_predicted_in_this_one(bench: Bench) -> None:
-    served = Served(record("doubler", "2"), bench.metrics)
+    served = Served(record_of("doubler", "2"), bench.metrics)
     with pytest.raises(RuntimeError, match="doubler@2 is in another process"):
         served.predict([[1.0]])
 
 
 def test_row_is_checked_against_the_version_s_signature() -> None:
-    contract = Contract(record("doubler", "2"))
+    contract = Contract(record_of("doubler", "2"))
     assert (contract.name, contract.version) == ("doubler", "2")
     assert contract.check({"amount": 1}) == [1.0]
     with pytest.raises(InvalidInput, match=r"row\.amount: expected float64, got"):
@@ -153,7 +134,7 @@ def test_service_is_ready_when_it_says_so_and_every_model_can_predict(bench: Ben
     # One whose process has just died can't.
     lane: Any = SimpleNamespace(is_ready=False)
     bench.service.versions["doubler"]["1"] = Served(
-        record("doubler", "1"), bench.metrics, apart=lane
+        record_of("doubler", "1"), bench.metrics, apart=lane
     )
     assert not bench.service.is_ready
     lane.is_ready = True
@@ -166,8 +147,8 @@ def test_model_that_is_here_is_ready_whatever_becomes_of_the_process_beside_it(
     bench: Bench,
 ) -> None:
     lane: Any = SimpleNamespace(is_ready=False)
-    assert Served(record("doubler", "1"), bench.metrics, model=Doubler(), apart=lane).is_ready
-    assert not Served(record("doubler", "1"), bench.metrics).is_ready
+    assert Served(record_of("doubler", "1"), bench.metrics, model=Doubler(), apart=lane).is_ready
+    assert not Served(record_of("doubler", "1"), bench.metrics).is_ready
 
 
 def test_draining_answers_what_had_begun_to_arrive_and_refuses_what_comes_later(

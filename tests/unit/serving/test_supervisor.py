@@ -15,6 +15,20 @@ import pytest
 
 PROGRAM = Path(__file__).parent / "supervised.py"
 UP = r"worker (\d) up (\d+)"
+# What is written, in this order when it is sorted, when two polite workers are told to stop.
+BOTH_DRAINED = [
+    "signals restored",
+    "stopping",
+    "worker 0 done",
+    "worker 0 told",
+    "worker 1 done",
+    "worker 1 told",
+]
+# Why the workers `unable` and `silent` aren't ready.
+SAYS_WHY = "churn@3: expected 3 files, got 2. Pack it again."
+SAYS_NOTHING = (
+    "worker: expected to get ready, got an end with exit code 3. See what it wrote to stderr."
+)
 
 Start = Callable[..., "Supervised"]
 
@@ -144,14 +158,7 @@ def test_killed_worker_is_replaced_and_ready_is_not_announced_again(start: Start
     [(replaced, replacement)] = program.up(1, lost, "restarted")
     assert replaced == index
     assert replacement not in {process, other[1]}
-    assert sorted(program.ends(signal.SIGTERM)) == [
-        "signals restored",
-        "stopping",
-        "worker 0 done",
-        "worker 0 told",
-        "worker 1 done",
-        "worker 1 told",
-    ]
+    assert sorted(program.ends(signal.SIGTERM)) == BOTH_DRAINED
     assert program.lines.count("ready") == 1
 
 
@@ -183,7 +190,7 @@ def test_failed_start_is_an_error_with_the_words_of_the_worker(start: Start) -> 
     program = start("unable", workers=2)
     assert program.ends() == [
         "stopping",
-        "failed: churn@3: expected 3 files, got 2. Pack it again.",
+        f"failed: {SAYS_WHY}",
         "signals restored",
     ]
 
@@ -192,10 +199,7 @@ def test_worker_that_ends_at_the_start_without_a_word_is_an_error_too(start: Sta
     program = start("silent")
     assert program.ends() == [
         "stopping",
-        (
-            "failed: worker: expected to get ready, got an end with exit code 3. "
-            "See what it wrote to stderr."
-        ),
+        f"failed: {SAYS_NOTHING}",
         "signals restored",
     ]
 
@@ -226,14 +230,8 @@ def test_next_generation_takes_over_when_all_of_it_is_ready(start: Start) -> Non
 @pytest.mark.parametrize(
     ("work", "reason"),
     [
-        ("unable", "churn@3: expected 3 files, got 2. Pack it again."),
-        (
-            "silent",
-            (
-                "worker: expected to get ready, got an end with exit code 3. "
-                "See what it wrote to stderr."
-            ),
-        ),
+        ("unable", SAYS_WHY),
+        ("silent", SAYS_NOTHING),
     ],
 )
 def test_generation_that_fails_is_refused_and_the_old_one_serves_on(
@@ -259,14 +257,7 @@ def test_one_worker_that_fails_is_enough_to_refuse_its_generation(start: Start) 
     program.change("second_fails")
     program.until("refused: no luck")
     lines = program.ends(signal.SIGTERM)
-    assert sorted(lines) == [
-        "signals restored",
-        "stopping",
-        "worker 0 done",
-        "worker 0 told",
-        "worker 1 done",
-        "worker 1 told",
-    ]
+    assert sorted(lines) == BOTH_DRAINED
 
 
 def test_worker_of_the_old_generation_that_dies_meanwhile_is_replaced(start: Start) -> None:
@@ -328,14 +319,7 @@ def test_signal_in_the_middle_of_a_change_stops_everybody(start: Start) -> None:
     program.change("held")
     program.until("worker 2 held", "worker 3 held")
     # The end of the output, which is waited for, is the end of the new workers, too.
-    assert sorted(program.ends(signal.SIGTERM)) == [
-        "signals restored",
-        "stopping",
-        "worker 0 done",
-        "worker 0 told",
-        "worker 1 done",
-        "worker 1 told",
-    ]
+    assert sorted(program.ends(signal.SIGTERM)) == BOTH_DRAINED
 
 
 def test_signal_while_the_old_generation_leaves_stops_everybody(start: Start) -> None:

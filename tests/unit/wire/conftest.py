@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from records import VALUE, record_of
 
 from twofold.errors import PredictionFailed
-from twofold.model.record import Artifact, ModelVersion, Modes, Parity
 from twofold.model.signature import Field, Output, Signature, Value
 from twofold.serving.metrics import REQUESTS, RESPONSES, Metrics, layout_for
 from twofold.serving.service import Served, Service
@@ -20,6 +22,10 @@ from twofold.wire.access import Access
 from twofold.wire.http import DEFAULT, Request, Response
 from twofold.wire.routes import Routes
 from twofold.wire.statuses import REASONS
+from twofold.wire.watched import Exchange, WatchedRoutes
+
+sys.path.insert(0, str(Path(__file__).parent))
+from callers import Lane, Waiter
 
 SIGNATURE = Signature(
     fields=(
@@ -28,7 +34,6 @@ SIGNATURE = Signature(
     ),
     ignored=("note",),
 )
-VALUE = Output(kind="value", type="float64")
 POISON = 666.0
 MAX_TURNS = 9
 """Turns of the loop in which an answer that comes later has come."""
@@ -55,38 +60,6 @@ class Doubler:
         if values[0] == -POISON:
             raise RuntimeError("secret of the server")
         return values[0] * 2  # type: ignore[operator]
-
-
-def record_of(name: str, version: str, signature: Signature, output: Output) -> ModelVersion:
-    file = Artifact(file="model.py", format="python-source", sha256="0", size_bytes=1)
-    return ModelVersion(
-        name=name,
-        version=version,
-        digest="d1g3st",
-        framework="python",
-        libraries={},
-        signature=signature,
-        output=output,
-        runtimes=Modes(batch="original", real_time="original"),
-        artifacts={"original": file},
-        sample=file,
-        parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
-        created_at="2026-01-31T12:00:00+00:00",
-    )
-
-
-class Waiter:
-    """A caller for whom an answer that comes later is kept."""
-
-    def __init__(self) -> None:
-        self.task: Task | None = None
-        self.answers: list[Response] = []
-
-    def waits_for(self, task: Task) -> None:
-        self.task = task
-
-    def reply(self, response: Response) -> None:
-        self.answers.append(response)
 
 
 class Bench:
@@ -154,6 +127,34 @@ class Bench:
             await asyncio.sleep(0)
         [answered] = waiter.answers
         return answered
+
+    def wait_in_lane(self, waiter: Waiter) -> Task:
+        """Ask `churn` about a row that waits in a lane; give the task that a test is to end."""
+        churn: Any = self.service.find("churn")
+        churn.turn = lane = Lane()
+        body = b'{"row": [1.0, null]}'
+        target = b"/v1/models/churn/predict"
+        request = Request(b"POST", target, {}, body, DEFAULT, self.now_s)
+        assert self.routes.answer(request, waiter) is None
+        assert waiter.task is lane.task
+        return lane.task
+
+    def watch(self, *watches: Callable[[Exchange], None]) -> None:
+        """Let the routes tell of each answer from now on."""
+        self.routes = WatchedRoutes(
+            self.service, self.settings, access=Access(), version="9.9", watches=watches
+        )
+
+    def slow_down(self, by_s: float) -> None:
+        """Let `churn` take so long for each prediction from now on."""
+        model: Any = self.service.find("churn").model
+        predict = model.predict_checked
+
+        def slow(rows: Any, **how: Any) -> Any:
+            self.now_s += by_s
+            return predict(rows, **how)
+
+        model.predict_checked = slow
 
     def other(
         self,

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from callers import Waiter
 
-from twofold.serving.waiting import Task
 from twofold.wire.asgi import OWN_HEADERS, Application, Message, Mounted, Receive, Send
 from twofold.wire.http import DEFAULT, Request, Response
 
@@ -25,19 +25,6 @@ REQUEST = Request(
 )
 
 
-class Waiter:
-    """A caller who keeps what it is answered."""
-
-    def __init__(self) -> None:
-        self.answers: list[Response] = []
-
-    def waits_for(self, task: Task) -> None:
-        raise AssertionError("there is no task to wait for")
-
-    def reply(self, response: Response) -> None:
-        self.answers.append(response)
-
-
 def answered(
     application: Application, request: Request = REQUEST, *, timeout_s: float = 9.0
 ) -> Response:
@@ -51,6 +38,7 @@ def answered(
         for task in tuple(mounted._tasks):
             await task
         assert not mounted._tasks
+        assert waiter.task is None, "there is no task to wait for"
         [response] = waiter.answers
         return response
 

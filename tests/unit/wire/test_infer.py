@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from callers import Waiter
 
 from twofold.errors import DeadlineExceeded, Overloaded, PredictionFailed, TwofoldError
 from twofold.serving.cost import Cost, Curve
@@ -34,20 +35,6 @@ from twofold.wire.refusal import refusal
 
 ROW = {"row": [1.5, None]}
 EXPECTED_S = 0.005
-
-
-class Waiter:
-    """A caller for whom an answer that comes later is kept."""
-
-    def __init__(self) -> None:
-        self.task: Task | None = None
-        self.answers: list[Response] = []
-
-    def waits_for(self, task: Task) -> None:
-        self.task = task
-
-    def reply(self, response: Response) -> None:
-        self.answers.append(response)
 
 
 @dataclass

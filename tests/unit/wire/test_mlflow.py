@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from records import VALUE, record_of
 
 from twofold.errors import InvalidInput
-from twofold.model.record import Artifact, ModelVersion, Modes, Parity
 from twofold.model.signature import Field, Output, Signature
 from twofold.serving.service import Contract
 from twofold.wire.http import DEFAULT, Request, Response
@@ -23,7 +23,6 @@ CSV = "text/csv"
 LINES = "application/jsonlines"
 EPOCH_2026 = 1_767_225_600_000_000
 
-VALUE = Output(kind="value", type="float64")
 CLASSES = Output(kind="probability", type="float64", names=("low", "high"))
 CHURN = Signature(
     fields=(
@@ -57,23 +56,7 @@ EVERY_TYPE = Signature(
 
 
 def contract(signature: Signature, output: Output = VALUE) -> Contract:
-    file = Artifact(file="model.py", format="python-source", sha256="0", size_bytes=1)
-    return Contract(
-        ModelVersion(
-            name="churn",
-            version="3",
-            digest="d1g3st",
-            framework="python",
-            libraries={},
-            signature=signature,
-            output=output,
-            runtimes=Modes(batch="original", real_time="original"),
-            artifacts={"original": file},
-            sample=file,
-            parity=Parity(sample_rows=1, edge_rows=0, tolerance=0.0, same_bits=True, candidates=()),
-            created_at="2026-01-31T12:00:00+00:00",
-        )
-    )
+    return Contract(record_of(signature=signature, output=output))
 
 
 def request(body: Any, kind: str | None = None, accept: str | None = None) -> Request:

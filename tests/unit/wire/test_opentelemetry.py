@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from callers import Waiter
+from workplace import clear
 
 from twofold.errors import ConfigError, DeadlineExceeded, Overloaded, PredictionFailed
-from twofold.serving.priority import Priority
 from twofold.serving.waiting import Task
-from twofold.wire.access import Access
-from twofold.wire.http import CLOSE, DEFAULT, Request, Response
+from twofold.wire.http import CLOSE, Request
 from twofold.wire.statuses import WireError
-from twofold.wire.watched import WatchedRoutes
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("opentelemetry.sdk", reason="the extra otel isn't installed")
@@ -48,15 +47,7 @@ PRIVATE = "what-the-caller-says"
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("OTEL_"):
-            monkeypatch.delenv(name)
-
-
-def watch(bench: Any, tracing: Tracing) -> None:
-    bench.routes = WatchedRoutes(
-        bench.service, bench.settings, access=Access(), version="9.9", watches=[tracing.watch]
-    )
+    clear(monkeypatch, "OTEL_")
 
 
 class Traced:
@@ -67,7 +58,7 @@ class Traced:
         self.memory = InMemorySpanExporter()
         processor = SimpleSpanProcessor(self.memory)
         self.tracing = Tracing([processor], version="9.9", scheme="https")
-        watch(bench, self.tracing)
+        bench.watch(self.tracing.watch)
 
     @property
     def spans(self) -> dict[str, ReadableSpan]:
@@ -194,14 +185,7 @@ def test_service_is_named_by_the_environment_or_twofold(
 
 def test_stages_are_children_with_their_own_instants(traced: Traced) -> None:
     bench = traced.bench
-    churn = bench.service.find("churn").model
-    predict = churn.predict_checked
-
-    def slow(rows: Any, **how: Any) -> Any:
-        bench.now_s += 0.25
-        return predict(rows, **how)
-
-    churn.predict_checked = slow
+    bench.slow_down(0.25)
     before_ns = time.time_ns()
     bench.ask("POST", PREDICT, ROW, received_s=bench.now_s - 0.5)
     after_ns = time.time_ns()
@@ -215,35 +199,10 @@ def test_stages_are_children_with_their_own_instants(traced: Traced) -> None:
     assert "queue" not in traced.spans
 
 
-class Lane:
-    """A lane whose one task is ended by the test."""
-
-    task: Task
-
-    def admit(self, rows: int, priority: Priority, deadline_s: float, now_s: float) -> float:
-        return 0.0
-
-    def submit(self, task: Task) -> None:
-        self.task = task
-
-
-class Waiter:
-    def waits_for(self, task: Task) -> None:
-        pass
-
-    def reply(self, response: Response) -> None:
-        self.response = response
-
-
 def in_lane(bench: Any) -> tuple[Traced, Task]:
     """A request that waits in a lane, traced."""
-    lane = Lane()
-    bench.service.find("churn").turn = lane
     traced = Traced(bench)
-    body = b'{"row": [1.0, null]}'
-    request = Request(b"POST", PREDICT.encode(), {}, body, DEFAULT, bench.now_s)
-    assert bench.routes.answer(request, Waiter()) is None
-    return traced, lane.task
+    return traced, bench.wait_in_lane(Waiter())
 
 
 def test_wait_in_a_lane_is_a_stage_of_its_own(bench: Any) -> None:
@@ -339,7 +298,7 @@ def test_collector_that_fails_harms_no_answer_and_does_not_hold_up_the_end(
     monkeypatch.setattr(opentelemetry, "CLOSE_S", 0.05)
     stuck = Stuck()
     tracing = Tracing([BatchSpanProcessor(stuck)], version="9.9", scheme="http")
-    watch(bench, tracing)
+    bench.watch(tracing.watch)
     # More than the processor's queue holds.
     statuses = {bench.post(ROW)[0] for _ in range(3_000)}
     assert statuses == {200}
@@ -368,7 +327,7 @@ def test_unreachable_collector_harms_no_answer(bench: Any, monkeypatch: pytest.M
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
         monkeypatch.setattr(opentelemetry, "CLOSE_S", 5.0)
         tracing = open_tracing(["otlp_proto_http"], version="9.9", scheme="http")
-        watch(bench, tracing)
+        bench.watch(tracing.watch)
         assert {bench.post(ROW)[0] for _ in range(600)} == {200}
         tracing.close()
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from twofold.wire.access import Access
 from twofold.wire.http import CLOSE, Request
 from twofold.wire.request_log import log_request
 from twofold.wire.statuses import WireError
-from twofold.wire.watched import WatchedRoutes
 
 PREDICT = "/v1/models/churn/predict"
 PRIVATE = "what-the-caller-says"
@@ -20,9 +18,7 @@ PRIVATE = "what-the-caller-says"
 @pytest.fixture
 def lines(bench: Any, caplog: pytest.LogCaptureFixture) -> Any:
     """The bench's routes logged; gives the fields of each line."""
-    bench.routes = WatchedRoutes(
-        bench.service, bench.settings, access=Access(), version="9.9", watches=[log_request]
-    )
+    bench.watch(log_request)
     caplog.set_level(logging.INFO, "twofold.requests")
 
     def fields() -> list[dict[str, Any]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from callers import Waiter
 
 from twofold.errors import DeadlineExceeded, Overloaded, PredictionFailed
-from twofold.serving.priority import Priority
 from twofold.serving.waiting import Task
-from twofold.wire.access import Access
-from twofold.wire.http import CLOSE, DEFAULT, Request, Response
+from twofold.wire.http import CLOSE, Request, Response
 from twofold.wire.statuses import WireError
-from twofold.wire.watched import Exchange, WatchedRoutes, route_of
+from twofold.wire.watched import Exchange, route_of
 
 PREDICT = "/v1/models/churn/predict"
 ROW = {"row": [1.0, None]}
@@ -25,13 +24,7 @@ class Watched:
     def __init__(self, bench: Any) -> None:
         self.bench = bench
         self.told: list[Exchange] = []
-        bench.routes = WatchedRoutes(
-            bench.service,
-            bench.settings,
-            access=Access(),
-            version="9.9",
-            watches=[self.told.append],
-        )
+        bench.watch(self.told.append)
 
     @property
     def only(self) -> Exchange:
@@ -110,14 +103,7 @@ def test_answers_are_those_of_the_plain_routes(bench: Any) -> None:
 
 def test_exchange_has_the_instants_of_the_request(watched: Watched) -> None:
     bench = watched.bench
-    churn = bench.service.find("churn").model
-    predict = churn.predict_checked
-
-    def slow(rows: Any, **how: Any) -> Any:
-        bench.now_s += 0.25
-        return predict(rows, **how)
-
-    churn.predict_checked = slow
+    bench.slow_down(0.25)
     began_s = bench.now_s
     bench.ask("POST", PREDICT, ROW, received_s=began_s - 0.5)
     ended = watched.only.ended
@@ -126,49 +112,31 @@ def test_exchange_has_the_instants_of_the_request(watched: Watched) -> None:
     assert (ended.started_s, ended.predict_s, ended.waited) == (began_s, 0.25, False)
 
 
-class Lane:
-    """A lane whose one task is ended by the test."""
+class Witness(Waiter):
+    """A caller who remembers how much had been told when the answer came."""
 
-    task: Task
-
-    def admit(self, rows: int, priority: Priority, deadline_s: float, now_s: float) -> float:
-        return 0.0
-
-    def submit(self, task: Task) -> None:
-        self.task = task
-
-
-class Waiter:
     def __init__(self, watched: Watched) -> None:
+        super().__init__()
         self.watched = watched
         self.told: list[int] = []
-        self.answers: list[Response] = []
-
-    def waits_for(self, task: Task) -> None:
-        self.task = task
 
     def reply(self, response: Response) -> None:
         self.told.append(len(self.watched.told))
-        self.answers.append(response)
+        super().reply(response)
 
 
 @pytest.fixture
-def later(bench: Any) -> tuple[Watched, Waiter, Task]:
+def later(bench: Any) -> tuple[Watched, Witness, Task]:
     """A request that waits in a lane."""
-    lane = Lane()
-    bench.service.find("churn").turn = lane
     watched = Watched(bench)
-    waiter = Waiter(watched)
-    body = b'{"row": [1.0, null]}'
-    request = Request(b"POST", PREDICT.encode(), {}, body, DEFAULT, bench.now_s)
-    assert bench.routes.answer(request, waiter) is None
-    assert waiter.task is lane.task
+    witness = Witness(watched)
+    task = bench.wait_in_lane(witness)
     assert watched.told == []
-    return watched, waiter, lane.task
+    return watched, witness, task
 
 
-def test_answer_that_comes_later_is_told_of_then(later: tuple[Watched, Waiter, Task]) -> None:
-    watched, waiter, task = later
+def test_answer_that_comes_later_is_told_of_then(later: tuple[Watched, Witness, Task]) -> None:
+    watched, witness, task = later
     bench = watched.bench
     task.started_s, task.predict_s = bench.now_s + 0.1, 0.2
     bench.now_s += 0.4
@@ -180,8 +148,8 @@ def test_answer_that_comes_later_is_told_of_then(later: tuple[Watched, Waiter, T
     ended = watched.only.ended
     assert ended is not None
     assert (ended.waited, ended.started_s, ended.predict_s) == (True, task.started_s, 0.2)
-    assert waiter.answers == [watched.only.response]
-    assert waiter.told == [1]
+    assert witness.answers == [watched.only.response]
+    assert witness.told == [1]
 
 
 @pytest.mark.parametrize(
@@ -193,21 +161,21 @@ def test_answer_that_comes_later_is_told_of_then(later: tuple[Watched, Waiter, T
     ],
 )
 def test_failure_in_a_lane_is_told_of_with_its_outcome(
-    later: tuple[Watched, Waiter, Task], error: Exception, outcome: str
+    later: tuple[Watched, Witness, Task], error: Exception, outcome: str
 ) -> None:
-    watched, waiter, task = later
+    watched, witness, task = later
     task.end(error)
     assert watched.facts() == ("churn", "3", outcome, 0, ROUTE)
     assert watched.only.ended is not None
     assert watched.only.ended.started_s is None
-    assert waiter.answers == [watched.only.response]
+    assert witness.answers == [watched.only.response]
 
 
-def test_caller_that_has_gone_is_told_of_no_answer(later: tuple[Watched, Waiter, Task]) -> None:
-    watched, waiter, task = later
+def test_caller_that_has_gone_is_told_of_no_answer(later: tuple[Watched, Witness, Task]) -> None:
+    watched, witness, task = later
     task.gone = True
     task.end([[2.0]])
-    assert (watched.told, waiter.answers) == ([], [])
+    assert (watched.told, witness.answers) == ([], [])
 
 
 def test_infer_request_that_was_never_read_is_told_of_with_what_was(watched: Watched) -> None:
@@ -233,9 +201,7 @@ def test_watch_that_fails_harms_neither_the_answer_nor_the_next_watch(
     def broken(_: Exchange) -> None:
         raise RuntimeError("no disk")
 
-    bench.routes = WatchedRoutes(
-        bench.service, bench.settings, access=Access(), version="9", watches=[broken, told.append]
-    )
+    bench.watch(broken, told.append)
     assert bench.post(ROW)[0] == 200
     assert len(told) == 1
     assert "no disk" in caplog.text

@@ -120,9 +120,12 @@ def check(door: Door, rows: pa.RecordBatch, reference: list[Any], tolerance: flo
         assert all(same_bits(a, b[start : start + size]) for a, b in zip(part, whole, strict=True))
     read = RowCheck(door._signature)
     for row in np.linspace(0, rows.num_rows - 1, ONE_BY_ONE).astype(int).tolist():
-        values = door.values(read(rows.slice(row, 1).to_pylist()[0]))
-        for value, column in zip(values, whole, strict=True):
-            assert same_bits(np.array([value], column.dtype), column[row : row + 1]), row
+        canonical = read(rows.slice(row, 1).to_pylist()[0])
+        for instructions in INSTRUCTIONS:
+            assert kernel().use(instructions)
+            for value, column in zip(door.values(canonical), whole, strict=True):
+                alone = np.array([value], column.dtype)
+                assert same_bits(alone, column[row : row + 1]), (instructions, row)
     return largest
 
 
@@ -141,6 +144,14 @@ def holes(numbers: pd.DataFrame) -> pd.DataFrame:
     frame.loc[::7, "x0"] = np.nan
     frame.loc[::5, "x3"] = np.nan
     return frame
+
+
+@pytest.fixture(params=["float64", "float32", "missing"])
+def any_numbers(
+    request: pytest.FixtureRequest, numbers: pd.DataFrame, holes: pd.DataFrame
+) -> pd.DataFrame:
+    """The numbers in either width, and with values missing."""
+    return holes if request.param == "missing" else numbers.astype(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -156,9 +156,9 @@ def plainly(ensemble: Ensemble, row: Any) -> list[float]:
     return [float(total) for total in sums]
 
 
-def opened(program: Program, folder: Path) -> CompiledRuntime:
+def opened(program: Program, folder: Path, signature: Signature = SIGNATURE) -> CompiledRuntime:
     write_program(program, folder / "program")
-    return open_compiled(folder / "program", SIGNATURE)
+    return open_compiled(folder / "program", signature)
 
 
 @given(ensemble=ensembles(), rows=st.lists(ROW, min_size=1, max_size=9))
@@ -176,8 +176,69 @@ def test_the_kernel_walks_as_a_plain_reading_of_the_tests_does(
         if kernel().use(instructions):
             found = np.stack(runtime.predict_columns(columns))
             assert found.tobytes() == np.ascontiguousarray(wanted).tobytes(), instructions
-    for index, row in enumerate(rows):
-        assert list(runtime.predict_values(list(row))) == wanted[:, index].tolist()
+            for index, row in enumerate(rows):
+                assert list(runtime.predict_values(list(row))) == wanted[:, index].tolist()
+
+
+def grown(random: Any, leaves: int, columns: int, edges: int, depth: int) -> Tree:
+    """A random tree of tests that are often equal, none deeper than that."""
+    left, depths = [-1], [0]
+    for _ in range(leaves - 1):
+        open_leaves = [k for k, child in enumerate(left) if child < 0 and depths[k] < depth]
+        node = open_leaves[random.integers(len(open_leaves))]
+        left[node] = len(left)
+        left += [-1, -1]
+        depths += [depths[node] + 1] * 2
+    count = len(left)
+    tests = Tests(
+        random.integers(0, columns, count),
+        random.integers(0, edges, count) / edges,
+        random.choice(["left", "right"], count).tolist(),
+        [None] * count,
+    )
+    right = [child + 1 if child >= 0 else -1 for child in left]
+    return Tree(tests, np.array(left), np.array(right), random.normal(size=(count, 1)))
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+@pytest.mark.parametrize("columns", [3, 16, 17, 40, 100])
+@pytest.mark.parametrize(
+    ("trees", "leaves", "edges", "depth"),
+    [
+        (40, 16, 10, 16),
+        (21, 31, 33, 31),
+        (70, 32, 200, 6),
+        (17, 48, 16, 48),
+        (70, 64, 500, 6),
+        (9, 64, 100, 64),
+        (200, 31, 400, 10),
+    ],
+)
+def test_a_row_alone_is_predicted_as_one_of_many(
+    tmp_path: Path, columns: int, trees: int, leaves: int, edges: int, depth: int, *, single: bool
+) -> None:
+    random = np.random.default_rng(leaves)
+    grove = [grown(random, leaves - k % 7 // 6, columns, edges, depth) for k in range(trees)]
+    inputs = [Input(field=index, kind="float64") for index in range(columns)]
+    names = [f"x{index}" for index in range(columns)]
+    fields = tuple(Field(name=name, type="float64", nullable=True) for name in names)
+    ensemble = Ensemble(grove, np.full(1, 0.5), Header(single=single), "float64")
+    program = assemble(ensemble, [Number(index) for index in range(columns)], inputs)
+    runtime = opened(program, tmp_path, Signature(fields=fields))
+    on_edges = random.integers(-1, edges + 1, (40, columns)) / edges
+    rows = np.concatenate([on_edges, np.nextafter(on_edges, 2.0), random.random((40, columns))])
+    lists = [[x if random.random() < 0.97 else None for x in row] for row in rows.tolist()]
+    lists += [[end] * columns for end in (-np.inf, np.inf)]
+    arrays = [pa.array(values, pa.float64()) for values in zip(*lists, strict=True)]
+    many = pa.RecordBatch.from_arrays(arrays, names=names)
+    assert kernel().use("plain")
+    (wanted,) = runtime.predict_columns(many)
+    for instructions in ("plain", "avx2", "avx512"):
+        if kernel().use(instructions):
+            (found,) = runtime.predict_columns(many)
+            assert found.tobytes() == wanted.tobytes(), instructions
+            alone = np.array([runtime.predict_values(row)[0] for row in lists])
+            assert alone.tobytes() == wanted.tobytes(), instructions
 
 
 def stump(feature: int, threshold: float, **changes: Any) -> Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from twofold.packing.sources import read_source
 from twofold.predictor.parity import same_bits
 from twofold.predictor.runtime import Runtime
 from twofold.predictor.runtimes import open_runtime
+
+# For `boosters`.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @dataclasses.dataclass(frozen=True)
