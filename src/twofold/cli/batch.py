@@ -118,7 +118,7 @@ def list_(output: Path, as_json: bool) -> None:  # noqa: FBT001
         print_json([summary(status) for status in runs])
         return
     if not runs:
-        talk.print(f"no runs in {output}")
+        talk().print(f"no runs in {output}")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("run", "state", "model", "started", "rows", "quarantined"):
@@ -181,7 +181,7 @@ def _show_result(result: RunResult, *, as_json: bool) -> None:
     resumed = (
         f", {result.rows_resumed:,} of them by earlier attempts" if result.rows_resumed else ""
     )
-    talk.print(
+    talk().print(
         f"{result.state}: {manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted"
         f"{resumed}, {manifest.rows_quarantined:,} quarantined, in {result.elapsed_s:.1f} s",
         soft_wrap=True,
@@ -209,8 +209,8 @@ def progress_bar(title: str) -> Generator[Callable[[RunProgress], None]]:
         TaskProgressColumn(),
         _Rate(),
         TimeRemainingColumn(),
-        console=talk,
-        disable=not talk.is_terminal,
+        console=talk(),
+        disable=not talk().is_terminal,
     )
     with bar:
         task = bar.add_task(title, total=None)

@@ -9,12 +9,10 @@ import signal
 import sys
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import IO, Any, NoReturn, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
 from twofold.app.settings import Settings, read
 from twofold.errors import (
@@ -27,6 +25,9 @@ from twofold.errors import (
 )
 from twofold.settings import declared_in
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_CODES: dict[type[TwofoldError], int] = {BudgetExceeded: 3, CommitUnknown: 4, LeaseHeld: 5}
@@ -34,10 +35,17 @@ INTERRUPTED = 130
 PIPED_WIDTH = 240
 """Columns of tables that are not shown on a terminal."""
 
-# No markup: what is printed has names of files and columns in it, whatever these are.
-talk = Console(stderr=True, highlight=False, markup=False, emoji=False)
-"""For people: progress, notes, errors."""
+# What is printed has names of files and columns in it, whatever these are.
+NO_MARKUP: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 _stdout: ContextVar[IO[str] | None] = ContextVar("stdout", default=None)
+
+
+@functools.cache
+def talk() -> Console:
+    """For people: progress, notes, errors."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import; a server starts without it
+
+    return Console(stderr=True, **NO_MARKUP)
 
 
 class Results:
@@ -50,9 +58,10 @@ class Results:
 
     def print(self, *what: Any) -> None:
         """Print texts or tables; wide where nobody looks, so that nothing is cut."""
+        from rich.console import Console  # noqa: PLC0415 - as above
+
         width = None if self.file.isatty() else PIPED_WIDTH
-        options: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-        Console(file=self.file, width=width, **options).print(*what)
+        Console(file=self.file, width=width, **NO_MARKUP).print(*what)
 
 
 data = Results()
@@ -146,7 +155,7 @@ def command(function: F) -> F:
 
 def interrupted() -> NoReturn:
     """End after Ctrl-C."""
-    talk.print("interrupted; nothing is broken")
+    talk().print("interrupted; nothing is broken")
     sys.exit(INTERRUPTED)
 
 
@@ -157,7 +166,9 @@ def fail(error: TwofoldError, *, as_json: bool) -> NoReturn:
     message = str(error).encode("utf-8", "replace").decode()
     if as_json:
         print_json({"error": message, "code": type(error).__name__, "exit_code": code})
-    talk.print(Text("error: ", style="red") + Text(message), soft_wrap=True)
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    talk().print(Text("error: ", style="red") + Text(message), soft_wrap=True)
     sys.exit(code)
 
 

@@ -107,9 +107,9 @@ def new(name: str, path: Path, as_json: bool, **options: Any) -> None:  # noqa: 
         print_json({"name": name, "key": key, "file": str(path)})
         return
     print_result(key)
-    talk.print(f"the key of {name}, shown this once: {path} keeps only its hash", soft_wrap=True)
+    talk().print(f"the key of {name}, shown this once: {path} keeps only its hash", soft_wrap=True)
     if rotate:
-        talk.print(f"once it is in use everywhere: twofold keys retire {name} --file {path}")
+        talk().print(f"once it is in use everywhere: twofold keys retire {name} --file {path}")
 
 
 def _typed(given: dict[str, Any]) -> dict[str, Any]:
@@ -147,9 +147,9 @@ def retire(name: str, path: Path, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json({"name": name, "retired": retired, "file": str(path)})
     elif retired:
-        talk.print(f"{name}: the newest key stays, older ones are out of force: {retired}")
+        talk().print(f"{name}: the newest key stays, older ones are out of force: {retired}")
     else:
-        talk.print(f"{name} has but one key; nothing was changed")
+        talk().print(f"{name} has but one key; nothing was changed")
 
 
 def _hashes_of(text: str, name: str, path: Path) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def list_(path: Path, as_json: bool) -> None:  # noqa: FBT001
         print_json([_summary(entry) for entry in entries])
         return
     if not entries:
-        talk.print(f"no keys in {path}; make one with `twofold keys new NAME --file {path}`")
+        talk().print(f"no keys in {path}; make one with `twofold keys new NAME --file {path}`")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("name", "priority", "requests/s", "burst", "models", "keys", "expires"):

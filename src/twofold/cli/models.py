@@ -96,7 +96,7 @@ def pack(model_file: str, registry: str | None, as_json: bool, **options: Any) -
     options["types"] = _types(options["types"])
     options["call"] = "batch" if options.pop("batch_wise") else "row"
     root = settings_from({"registry": registry}).registry
-    with talk.status("packing") as status:
+    with talk().status("packing") as status:
         predictor = pack_model(
             model_file,
             registry=root,
@@ -107,7 +107,7 @@ def pack(model_file: str, registry: str | None, as_json: bool, **options: Any) -
     if as_json:
         print_json(record)
         return
-    talk.print(f"packed {record.name}@{record.version} in {root}")
+    talk().print(f"packed {record.name}@{record.version} in {root}")
     show_version(record)
 
 
@@ -131,7 +131,7 @@ def models(model: str | None, registry: str | None, as_json: bool) -> None:  # n
     """List the models, or show one: signature, runtimes, parity, timings."""
     opened = Registry(settings_from({"registry": registry}).registry)
     if kernel() is None:
-        talk.print(NO_KERNEL)
+        talk().print(NO_KERNEL)
     if model is not None:
         found = opened.resolve(model)
         record = opened.read(found.name, found.version or "")
@@ -149,7 +149,7 @@ def models(model: str | None, registry: str | None, as_json: bool) -> None:  # n
         print_json([_summary(record, aliases) for record, aliases in listed])
         return
     if not listed:
-        talk.print(f"no models in {opened.root}; pack one with `twofold pack`")
+        talk().print(f"no models in {opened.root}; pack one with `twofold pack`")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("model", "version", "aliases", "framework", "batch", "real time", "created"):
@@ -268,7 +268,7 @@ def alias(name: str, alias_name: str, version: str, registry: str | None, as_jso
     if as_json:
         print_json({"name": name, "aliases": opened.aliases(name)})
     else:
-        talk.print(f"{name}:{alias_name} is now version {version}")
+        talk().print(f"{name}:{alias_name} is now version {version}")
 
 
 @click.command()

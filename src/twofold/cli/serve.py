@@ -47,7 +47,7 @@ def serve(models: tuple[str, ...], registry: str | None, as_json: bool, **flags:
             # On stderr there are JSON objects only.
             log.warning("serving %s at %s", ", ".join(models), url)
         elif not as_json:
-            talk.print(f"serving {', '.join(models)} at {url}  (Ctrl-C stops)")
-            talk.print(f"try {url}/docs")
+            talk().print(f"serving {', '.join(models)} at {url}  (Ctrl-C stops)")
+            talk().print(f"try {url}/docs")
 
     sys.exit(run_server(models, registry=settings.registry, settings=settings.serve, ready=ready))

@@ -109,11 +109,11 @@ def _told(looks: Iterable[Look], url: str) -> Iterator[Activity]:
     for look in looks:
         if isinstance(look, ConfigError):
             if not is_away:
-                talk.print(f"{look} Trying again until it is back.", soft_wrap=True)
+                talk().print(f"{look} Trying again until it is back.", soft_wrap=True)
             is_away = True
             continue
         if is_away:
-            talk.print(f"{url} is back", soft_wrap=True)
+            talk().print(f"{url} is back", soft_wrap=True)
         is_away = False
         yield look
 
