@@ -78,8 +78,14 @@ class Lab:
         command = [sys.executable, "-m", "twofold", "serve", model, f"--port={port}", "--json"]
         command += ["--registry", str(self.registry), *flags, *self.serve_flags]
         log = self.folder / f"twofold-{model}.log"
+        # Installed packages come with their bytecode; a checkout may be told to keep none.
+        bytecode = {
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
+        }
+        environment = {**ONE_THREAD, **bytecode}
         return Server(
-            "twofold", command, log, cores, port=port, environment=ONE_THREAD, announced=not port
+            "twofold", command, log, cores, port=port, environment=environment, announced=not port
         )
 
     def epoll(self, cores: Cores) -> Server:

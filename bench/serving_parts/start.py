@@ -25,6 +25,8 @@ def run(lab: Lab, report: Report) -> None:
     starts: list[float] = []
     bare: list[float] = []
     sizes: dict[str, list[float]] = {"first": [], "later": [], "peak": []}
+    with lab.twofold("churn", "--workers=1", cores=all_cores()) as server:
+        server.wait_ready(request.is_answered)  # once, for its bytecode
     for _ in range(QUICK_STARTS if lab.quick else STARTS):
         start_s = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import numpy"], check=True)
