@@ -75,7 +75,8 @@ bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30
 FUZZERS := build/fuzz_forest build/fuzz_http build/fuzz_linear
-FUZZED := $(addprefix src/kernel/,forest.c inputs.c instructions.c linear.c link.c)
+FUZZED := $(addprefix src/kernel/,forest.c forest_lookup.c forest_row.c inputs.c instructions.c \
+	linear.c link.c)
 build/fuzz_http: FUZZED := src/wire/plain.c
 SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
 	-fsanitize=address,undefined -fno-sanitize-recover=all

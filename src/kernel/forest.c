@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forest_parts.h"
 #include "instructions.h"
 #include "link.h"
-
-#define PADDED_LEAVES 64
 
 /* ---- checking ---------------------------------------------------------------------------- */
 
@@ -71,18 +70,6 @@ static const char *check_tree(const struct forest *forest, struct tree *tree, ui
 
 static uint32_t times_four(uint32_t byte) { return byte * 0x01010101u; }
 
-/* The part of a tree that has bit sets: all of it, or its top. Node k's children are left[k] and
- * left[k] + 1; where it ends, left[k] is k. */
-struct top {
-    uint32_t count;
-    uint32_t nodes[2 * MAX_BIT_LEAVES]; /* of the tree */
-    uint32_t left[2 * MAX_BIT_LEAVES];
-    uint32_t first[2 * MAX_BIT_LEAVES]; /* leaf of its subtree, from left to right */
-    uint32_t end[2 * MAX_BIT_LEAVES];
-};
-
-static int is_end(const struct top *top, uint32_t k) { return top->left[k] == k; }
-
 /* Open the node with the longest walk below until there are MAX_BIT_LEAVES ends: what rows walk
  * side by side takes as long as the longest. */
 static void cut(const struct node *nodes, const uint32_t *far, struct top *top) {
@@ -124,9 +111,8 @@ static void measure_walks(const struct node *nodes, uint32_t count, uint32_t *fa
     }
 }
 
-/* A tree's top; `far` has room for a number per node of a tree that is cut. */
-static void take_top(const struct forest *forest, const struct tree *tree, uint32_t *far,
-                     struct top *top) {
+void take_top(const struct forest *forest, const struct tree *tree, uint32_t *far,
+              struct top *top) {
     const struct node *nodes = forest->nodes + tree->root;
     if (tree->n_leaves <= MAX_BIT_LEAVES) {
         top->count = tree->n_nodes;
@@ -139,11 +125,6 @@ static void take_top(const struct forest *forest, const struct tree *tree, uint3
         cut(nodes, far, top);
     }
     number_ends(top);
-}
-
-/* Whether a node of a top has a test that may fail. */
-static int may_fail(const struct node *nodes, const struct top *top, uint32_t k) {
-    return !is_end(top, k) && nodes[top->nodes[k]].code != MAX_CODE;
 }
 
 static int compare_tests(const void *a, const void *b) {
@@ -186,8 +167,7 @@ static uint32_t rank_of_code(const struct forest *forest, uint32_t column, uint3
     return forest->by_code[rank->first + (code < rank->last ? code : rank->last)];
 }
 
-/* The narrow column that holds a rank, made if there is none yet. */
-static int narrow_of(struct forest *forest, uint32_t *made, uint32_t column, uint32_t rank) {
+int narrow_of(struct forest *forest, uint32_t *made, uint32_t column, uint32_t rank) {
     const uint32_t low = rank / MAX_NARROW_CODE * MAX_NARROW_CODE;
     for (uint32_t i = made[column]; i != UINT32_MAX; i = forest->narrows[i].next)
         if (forest->narrows[i].low == low) return (int)i;
@@ -254,134 +234,6 @@ static void place_cuts(struct forest *forest, struct tree *tree, const struct to
     }
 }
 
-/* A tree's tests that strike leaves of one half, into every 16th place; gives how many. */
-static uint32_t fill_slots(struct forest *forest, const struct tree *tree, uint32_t *made,
-                           uint32_t half, uint16_t *tests, uint32_t *keeps) {
-    struct top top;
-    take_top(forest, tree, NULL, &top);
-    const struct node *nodes = forest->nodes + tree->root;
-    const uint32_t low = half * 32, high = low + 32;
-    uint32_t count = 0;
-    for (uint32_t k = 0; k < top.count; k++) {
-        if (!may_fail(nodes, &top, k)) continue;
-        const uint32_t from = top.first[top.left[k]], to = top.end[top.left[k]];
-        if (to <= low || from >= high) continue;
-        uint32_t struck = 0;
-        for (uint32_t leaf = from < low ? low : from; leaf < to && leaf < high; leaf++)
-            struck |= 0x80000000u >> (leaf - low);
-        if (tests) {
-            const int column = narrow_of(forest, made, nodes[k].column, nodes[k].code);
-            const uint32_t code = nodes[k].code % MAX_NARROW_CODE;
-            tests[count * GROUP_TREES] = (uint16_t)((uint32_t)column | code << 8);
-            keeps[count * GROUP_TREES] = ~struck;
-        }
-        count++;
-    }
-    return count;
-}
-
-/* Lay a tree out as a heap: below a leaf all tests are such that never fail, and all ends are it. */
-static int fill_heap(struct forest *forest, const struct tree *tree, uint32_t *made,
-                     uint8_t *tests, double *leaves) {
-    const struct node *nodes = forest->nodes + tree->root;
-    uint32_t at[2 * HEAP_LEAVES] = {0};
-    for (uint32_t k = 1; k < HEAP_LEAVES; k++) {
-        const struct node *node = &nodes[at[k]];
-        const int is_leaf = node->left == at[k];
-        int column = 0;
-        if (node->code != MAX_CODE) {
-            column = narrow_of(forest, made, node->column, node->code);
-            if (column < 0) return -1;
-        }
-        tests[k] = (uint8_t)column;
-        tests[HEAP_LEAVES + k] =
-            node->code == MAX_CODE ? MAX_NARROW_CODE : node->code % MAX_NARROW_CODE;
-        at[2 * k] = node->left;
-        at[2 * k + 1] = is_leaf ? at[k] : node->left + 1;
-    }
-    for (uint32_t k = 0; k < HEAP_LEAVES; k++)
-        leaves[k] = forest->values[tree->root + at[HEAP_LEAVES + k]];
-    return 0;
-}
-
-/* Lay the trees out as heaps; the caller has made sure that they can be. */
-static const char *derive_heaps(struct forest *forest, uint32_t *made) {
-    forest->heap_leaves =
-        malloc((size_t)forest->n_trees * HEAP_LEAVES * sizeof *forest->heap_leaves + 1);
-    uint8_t *heaps = calloc((size_t)forest->n_trees * HEAP_BYTES + 1, 1);
-    forest->heaps = heaps;
-    if (!forest->heap_leaves || !heaps) return "out of memory";
-    for (uint32_t t = 0; t < forest->n_trees; t++)
-        if (fill_heap(forest, &forest->trees[t], made, heaps + (size_t)t * HEAP_BYTES,
-                      forest->heap_leaves + (size_t)t * HEAP_LEAVES))
-            return "out of memory";
-    return NULL;
-}
-
-/* Whether heaps are less work than `slots`: a slot takes about half as long as a tree's heap. */
-static int is_for_heaps(const struct forest *forest, uint64_t slots) {
-    for (uint32_t t = 0; t < forest->n_trees; t++)
-        if (forest->trees[t].depth > HEAP_DEPTH) return 0;
-    return forest->dimensions == 1 && slots > 2 * (uint64_t)forest->n_trees;
-}
-
-#define NEVER (MAX_NARROW_CODE << 8) /* no byte is larger */
-
-/* Lay the trees out for one row, if none is cut and the row fits the table. */
-static const char *derive_groups(struct forest *forest, uint32_t *made) {
-    if (forest->n_cut || forest->n_narrow > MAX_TABLE || forest->n_columns > MAX_TABLE ||
-        forest->n_edges > INT32_MAX)
-        return NULL;
-    forest->row_firsts = malloc(((size_t)forest->n_columns + 1) * sizeof(uint32_t));
-    forest->row_counts = malloc(((size_t)forest->n_columns + 1) * sizeof(uint32_t));
-    if (!forest->row_firsts || !forest->row_counts) return "out of memory";
-    for (uint32_t i = 0; i < forest->n_columns; i++) {
-        const struct column *column = &forest->columns[i];
-        forest->row_firsts[i] = column->kind == COLUMN_EDGES ? column->first : 0;
-        forest->row_counts[i] = column->kind == COLUMN_EDGES ? column->count : 0;
-    }
-    const uint32_t n_groups = (forest->n_trees + GROUP_TREES - 1) / GROUP_TREES;
-    forest->groups = calloc((size_t)n_groups + 1, sizeof *forest->groups);
-    if (!forest->groups) return "out of memory";
-    uint64_t slots = 0;
-    for (uint32_t g = 0; g < n_groups; g++) {
-        struct group *group = &forest->groups[g];
-        group->first = g * GROUP_TREES;
-        group->n_trees = forest->n_trees - group->first;
-        if (group->n_trees > GROUP_TREES) group->n_trees = GROUP_TREES;
-        group->start = (uint32_t)slots;
-        for (uint32_t k = 0; k < group->n_trees; k++)
-            for (uint32_t half = 0; half < 2; half++) {
-                const struct tree *tree = &forest->trees[group->first + k];
-                const uint32_t count = fill_slots(forest, tree, made, half, NULL, NULL);
-                if (count > group->slots[half]) group->slots[half] = count;
-            }
-        slots += group->slots[0] + group->slots[1];
-        if (slots > UINT32_MAX / GROUP_TREES) return "the forest is too large";
-    }
-    if (is_for_heaps(forest, slots)) return derive_heaps(forest, made);
-    const size_t count = (size_t)slots * GROUP_TREES + 1;
-    forest->group_tests = malloc(count * sizeof *forest->group_tests);
-    forest->group_keeps = malloc(count * sizeof *forest->group_keeps);
-    if (!forest->group_tests || !forest->group_keeps) return "out of memory";
-    for (size_t i = 0; i < (size_t)slots * GROUP_TREES; i++) {
-        forest->group_tests[i] = NEVER;
-        forest->group_keeps[i] = UINT32_MAX;
-    }
-    for (uint32_t g = 0; g < n_groups; g++) {
-        const struct group *group = &forest->groups[g];
-        for (uint32_t k = 0; k < group->n_trees; k++)
-            for (uint32_t half = 0; half < 2; half++) {
-                const size_t at =
-                    ((size_t)group->start + (half ? group->slots[0] : 0)) * GROUP_TREES + k;
-                fill_slots(forest, &forest->trees[group->first + k], made, half,
-                           forest->group_tests + at, forest->group_keeps + at);
-            }
-    }
-    forest->n_groups = n_groups;
-    return NULL;
-}
-
 /* The tests of all tops, sorted; NULL without memory. */
 static uint32_t *sorted_tests(const struct forest *forest, uint32_t *room, size_t *n_tests) {
     uint32_t *tests = malloc(((size_t)forest->n_trees * MAX_BIT_LEAVES + 1) * sizeof *tests);
@@ -417,7 +269,7 @@ static const char *derive_all(struct forest *forest, uint32_t *made, uint32_t *r
         if (tree->n_leaves > MAX_BIT_LEAVES) place_cuts(forest, tree, &top, room);
         else place_leaves(forest, tree, &top);
     }
-    return wrong ? wrong : derive_groups(forest, made);
+    return wrong ? wrong : derive_row(forest, made);
 }
 
 static const char *derive(struct forest *forest) {
@@ -498,11 +350,15 @@ void forest_free(struct forest *forest) {
     free(forest->leaves_f32);
     free(forest->row_firsts);
     free(forest->row_counts);
+    free(forest->ladders);
+    free(forest->rungs);
     free(forest->groups);
     free(forest->heaps);
     free(forest->heap_leaves);
     free(forest->group_tests);
     free(forest->group_keeps);
+    free(forest->piece_tests);
+    free(forest->strikers);
     memset(forest, 0, sizeof *forest);
 }
 
@@ -524,13 +380,6 @@ static uint16_t code_of_number(const struct forest *forest, const struct column 
     if (isnan(value)) return (uint16_t)column->missing;
     const uint32_t rank = rank_of(forest->edges + column->first, column->count, value);
     return column->codes == NO_CODES ? (uint16_t)rank : forest->codes[column->codes + rank];
-}
-
-static uint16_t code_of_category(const struct forest *forest, const struct column *column,
-                                 int32_t category) {
-    if (category >= 0 && (uint32_t)category < column->count)
-        return forest->codes[column->first + (uint32_t)category];
-    return (uint16_t)(category == CATEGORY_NULL ? column->missing : column->unknown);
 }
 
 static inline uint32_t step(const struct node *nodes, uint32_t at, const uint16_t *codes) {
@@ -575,188 +424,9 @@ static void walk_trees(const struct forest *forest, uint32_t first, int count,
             exits[k] = step(nodes[k], exits[k], codes);
 }
 
-#define HEAPS 64 /* trees that are in flight */
-
-#ifdef WITH_X86
-#include <immintrin.h>
-
-#define LOOKUP __attribute__((target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi")))
-
-/* The ranks of a row's numbers among the edges of eight columns at a time; `values` by column. */
-LOOKUP static void rank_row(const struct forest *forest, const double *values, uint32_t *ranks) {
-    const __m256i one = _mm256_set1_epi32(1);
-    for (uint32_t i = 0; i < forest->n_columns; i += 8) {
-        const uint32_t rest = forest->n_columns - i;
-        const __mmask8 lanes = rest < 8 ? (__mmask8)((1u << rest) - 1) : 0xff;
-        const __m512d x = _mm512_maskz_loadu_pd(lanes, values + i);
-        const __m256i first = _mm256_maskz_loadu_epi32(lanes, forest->row_firsts + i);
-        __m256i left = _mm256_maskz_loadu_epi32(lanes, forest->row_counts + i), at = first;
-        for (;;) {
-            const __mmask8 wide = _mm256_cmpgt_epi32_mask(left, one);
-            if (!wide) break;
-            const __m256i half = _mm256_srli_epi32(left, 1);
-            const __m256i middle = _mm256_sub_epi32(_mm256_add_epi32(at, half), one);
-            const __m512d edge =
-                _mm512_mask_i32gather_pd(_mm512_setzero_pd(), wide, middle, forest->edges, 8);
-            const __mmask8 above = _mm512_mask_cmp_pd_mask(wide, edge, x, _CMP_LT_OQ);
-            at = _mm256_mask_add_epi32(at, above, at, half);
-            left = _mm256_mask_sub_epi32(left, wide, left, half);
-        }
-        const __mmask8 some = _mm256_cmpeq_epi32_mask(left, one);
-        const __m512d edge = _mm512_mask_i32gather_pd(_mm512_setzero_pd(), some, at, forest->edges, 8);
-        const __mmask8 above = _mm512_mask_cmp_pd_mask(some, edge, x, _CMP_LT_OQ);
-        at = _mm256_sub_epi32(_mm256_mask_add_epi32(at, above, at, one), first);
-        _mm256_mask_storeu_epi32(ranks + i, lanes, at);
-    }
-}
-
-/* The leaves where a row, as its narrow codes, leaves the trees of a group. */
-LOOKUP static void
-pass_group(const struct forest *forest, const struct group *group, const uint8_t *row,
-           uint32_t *exits) {
-    const __m512i low = _mm512_loadu_si512(row), high = _mm512_loadu_si512(row + 64);
-    const __m512i byte = _mm512_set1_epi32(0xff);
-    const uint16_t *tests = forest->group_tests + (size_t)group->start * GROUP_TREES;
-    const uint32_t *keeps = forest->group_keeps + (size_t)group->start * GROUP_TREES;
-    __m512i left[2] = {_mm512_set1_epi32(-1), _mm512_set1_epi32(-1)};
-    for (int half = 0; half < 2; half++) {
-        __m512i set = left[half];
-        for (uint32_t slot = 0; slot < group->slots[half]; slot++) {
-            const __m512i test = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)tests));
-            const __m512i found = _mm512_permutex2var_epi8(low, test, high);
-            const __mmask16 failed = _mm512_cmpgt_epu32_mask(_mm512_and_si512(found, byte),
-                                                             _mm512_srli_epi32(test, 8));
-            set = _mm512_mask_and_epi32(set, failed, set, _mm512_loadu_si512(keeps));
-            tests += GROUP_TREES;
-            keeps += GROUP_TREES;
-        }
-        left[half] = set;
-    }
-    const __m512i first = _mm512_lzcnt_epi32(left[0]), second = _mm512_lzcnt_epi32(left[1]);
-    const __mmask16 later = _mm512_cmpeq_epi32_mask(first, _mm512_set1_epi32(32));
-    _mm512_storeu_si512(exits, _mm512_mask_add_epi32(first, later, first, second));
-}
-
-/* The leaves, from HEAP_LEAVES on, where a row leaves some trees; `count` <= HEAPS. */
-LOOKUP static void
-pass_heaps(const struct forest *forest, uint32_t tree, uint32_t count, const uint8_t *row,
-           uint64_t *exits) {
-    const __m512i low = _mm512_loadu_si512(row), high = _mm512_loadu_si512(row + 64);
-    const __m512i one = _mm512_set1_epi64(1);
-    uint64_t failed[HEAPS] = {0};
-    for (uint32_t k = 0; k < count; k++) {
-        const uint8_t *tests = forest->heaps + (size_t)(tree + k) * HEAP_BYTES;
-        const __m512i found = _mm512_permutex2var_epi8(low, _mm512_loadu_si512(tests), high);
-        failed[k] = _mm512_cmpgt_epu8_mask(found, _mm512_loadu_si512(tests + HEAP_LEAVES));
-    }
-    for (uint32_t k = 0; k < count; k += 8) {
-        const __m512i bits = _mm512_loadu_si512(failed + k);
-        __m512i at = one;
-        for (int level = 0; level < HEAP_DEPTH; level++) {
-            const __m512i bit = _mm512_and_si512(_mm512_srlv_epi64(bits, at), one);
-            at = _mm512_add_epi64(_mm512_add_epi64(at, at), bit);
-        }
-        _mm512_storeu_si512(exits + k, at);
-    }
-}
-
-/* The codes of a row, its numbers ranked side by side. */
-static void code_row(const struct forest *forest, const double *numbers,
-                     const int32_t *categories, uint16_t *codes) {
-    double values[MAX_TABLE];
-    uint32_t ranks[MAX_TABLE];
-    const struct column *columns = forest->columns;
-    for (uint32_t i = 0; i < forest->n_columns; i++)
-        values[i] = columns[i].kind == COLUMN_EDGES ? numbers[columns[i].input] : 0.0;
-    rank_row(forest, values, ranks);
-    for (uint32_t i = 0; i < forest->n_columns; i++) {
-        if (columns[i].kind == COLUMN_TABLE)
-            codes[i] = code_of_category(forest, &columns[i], categories[columns[i].input]);
-        else if (isnan(values[i])) codes[i] = (uint16_t)columns[i].missing;
-        else codes[i] = columns[i].codes == NO_CODES ? (uint16_t)ranks[i]
-                                                     : forest->codes[columns[i].codes + ranks[i]];
-    }
-}
-
-/* A row's codes as bytes, the table of the look-ups. */
-static void narrow_row(const struct forest *forest, const uint16_t *codes, uint8_t *row) {
-    for (uint32_t i = 0; i < forest->n_narrow; i++) {
-        const uint32_t code = codes[forest->narrows[i].column], low = forest->narrows[i].low;
-        const uint32_t above = code > low ? code - low : 0;
-        row[i] = above > MAX_NARROW_CODE ? MAX_NARROW_CODE : (uint8_t)above;
-    }
-}
-
-static void add_groups(const struct forest *forest, const uint8_t *row, double *out) {
-    const uint32_t dimensions = forest->dimensions;
-    double sum = out[0];
-    float single = (float)out[0];
-    const int one = forest->n_outputs == 1;
-    for (uint32_t g = 0; g < forest->n_groups; g++) {
-        const struct group *group = &forest->groups[g];
-        uint32_t exits[GROUP_TREES];
-        pass_group(forest, group, row, exits);
-        for (uint32_t k = 0; k < group->n_trees; k++) {
-            const struct tree *tree = &forest->trees[group->first + k];
-            const size_t leaf = tree->leaves + exits[k];
-            if (one) {
-                if (forest->single) single += forest->leaves_f32[leaf];
-                else sum += forest->leaves[leaf];
-                continue;
-            }
-            for (uint32_t d = 0; d < dimensions; d++) {
-                const size_t at = leaf + (size_t)d * PADDED_LEAVES;
-                double *to = out + (dimensions > 1 ? d : tree->output);
-                if (forest->single) *to = (double)((float)*to + forest->leaves_f32[at]);
-                else *to += forest->leaves[at];
-            }
-        }
-    }
-    if (one) out[0] = forest->single ? (double)single : sum;
-}
-
-static void add_heaps(const struct forest *forest, const uint8_t *row, double *out) {
-    double sum = out[0];
-    float single = (float)out[0];
-    for (uint32_t first = 0; first < forest->n_trees; first += HEAPS) {
-        const uint32_t left = forest->n_trees - first, count = left < HEAPS ? left : HEAPS;
-        uint64_t exits[HEAPS];
-        pass_heaps(forest, first, count, row, exits);
-        for (uint32_t k = 0; k < count; k++) {
-            const size_t leaf = (size_t)(first + k) * HEAP_LEAVES + exits[k] - HEAP_LEAVES;
-            const double value = forest->heap_leaves[leaf];
-            if (forest->n_outputs > 1) {
-                double *to = out + forest->trees[first + k].output;
-                *to = forest->single ? (double)((float)*to + (float)value) : *to + value;
-            } else if (forest->single) single += (float)value;
-            else sum += value;
-        }
-    }
-    if (forest->n_outputs == 1) out[0] = forest->single ? (double)single : sum;
-}
-
-static void predict_by_lookup(const struct forest *forest, const double *numbers,
-                              const int32_t *categories, uint16_t *codes, double *out) {
-    uint8_t row[MAX_TABLE] = {0};
-    code_row(forest, numbers, categories, codes);
-    narrow_row(forest, codes, row);
-    for (uint32_t d = 0; d < forest->n_outputs; d++)
-        out[d] = forest->single ? (double)(float)forest->bases[d] : forest->bases[d];
-    if (forest->heaps) add_heaps(forest, row, out);
-    else add_groups(forest, row, out);
-    apply_link(forest->link, forest->scale, forest->divisor, forest->n_outputs, 1, out, 1);
-}
-
-#endif
-
 void forest_predict_one(const struct forest *forest, const double *numbers,
                         const int32_t *categories, uint16_t *codes, double *out) {
-#ifdef WITH_X86
-    if ((forest->n_groups || forest->heaps) && can_look_up()) {
-        predict_by_lookup(forest, numbers, categories, codes, out);
-        return;
-    }
-#endif
+    if (look_up_row(forest, numbers, categories, codes, out)) return;
     for (uint32_t i = 0; i < forest->n_columns; i++) {
         const struct column *column = &forest->columns[i];
         codes[i] = column->kind == COLUMN_TABLE

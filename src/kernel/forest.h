@@ -12,10 +12,13 @@
  *   et al., KDD 2018), for 64 rows at a time and without branches on data: each test that fails
  *   strikes the leaves of its left subtree; the first leaf left is the exit. A tree of more than 64
  *   leaves is cut: its top has bit sets, and rows walk on from the 64 nodes where it was cut.
- * - One row, where the processor can look up 64 bytes in a table of 128 at once (AVX-512 VBMI),
- *   which then holds the row: if all trees have at most 64 leaves, bit sets for 16 trees at a time;
- *   or, if none has more than six levels of tests and that is less work, all tests of a tree at
- *   once as the bits of a word, in which eight trees at a time are then walked.
+ * - One row, if all trees have at most 64 leaves and the row fits a table of 128 bytes, where the
+ *   processor looks up many bytes at once in such a table:
+ *   - if no tree has more than six levels of tests and that is less work, all tests of a tree at
+ *     once as the bits of a word, in which eight trees at a time are then walked;
+ *   - else, with AVX-512 VBMI, bit sets for 16 trees at a time;
+ *   - else, with AVX2, all tests of a tree as bits, and each leaf's set of the tests that strike
+ *     it: the first leaf whose set has none of those that failed is the exit.
  * - One row otherwise: walking, several trees in flight so that their loads overlap.
  * A leaf's child is the leaf itself, so that walks may go on longer than they need to.
  */
@@ -96,6 +99,29 @@ struct group {
     uint32_t n_trees;
     uint32_t slots[2]; /* tests that strike leaves 0..31, and 32..63 */
     uint32_t start;    /* first slot, in slots of GROUP_TREES */
+    uint32_t pieces;   /* of each tree */
+    uint32_t first_piece;
+    uint32_t first_set; /* of its strikers */
+};
+
+/* Sixteen leaves of a tree, and the tests after each of them: from left to right, tests and leaves
+ * take turns, and a test that fails strikes leaves up to the one before it. */
+#define PIECE_LEAVES 16
+#define MAX_PIECES (MAX_BIT_LEAVES / PIECE_LEAVES)
+#define PAIR_TESTS (2 * PIECE_LEAVES)
+#define PAIR_BYTES (2 * PAIR_TESTS) /* two pieces' narrow columns, then codes, with SIGN flipped */
+#define SIGN 0x80u /* AVX2 compares signed bytes only */
+
+/* Sets that the leaves of a tree have: those of a piece, one for each piece from their own on. */
+static inline uint32_t sets_of(uint32_t pieces) { return pieces * (pieces + 1) / 2; }
+
+/* A column's edges as a search tree: blocks of sixteen, found by going down the levels. */
+#define BLOCK_RUNGS 16
+#define MAX_LEVELS 4 /* 16^4 > MAX_CODE */
+
+struct ladder {
+    uint32_t n_levels;
+    uint32_t levels[MAX_LEVELS]; /* first of each one's rungs; 0 is the edges themselves */
 };
 
 #define HEAP_DEPTH 6
@@ -143,9 +169,13 @@ struct forest {
     uint32_t n_groups;     /* 0 if one row is walked, or goes through heaps */
     uint32_t *row_firsts;  /* [column]: its edges, if it has some */
     uint32_t *row_counts;
+    struct ladder *ladders; /* [column] */
+    double *rungs;          /* NULL if they are too many */
     struct group *groups;
     uint16_t *group_tests; /* [slot][tree]: narrow column, and code << 8 */
     uint32_t *group_keeps; /* [slot][tree]: the leaves that stay if the test fails */
+    uint8_t *piece_tests;  /* [pair of pieces][PAIR_BYTES] */
+    uint16_t *strikers;    /* [set][leaf of a piece]: bits of the tests of a piece that strike it */
 };
 
 /* Check a forest's parts and derive the rest; NULL, or what is wrong with it. */

@@ -20,7 +20,9 @@ static int has_lzcnt(void) {
 static int is_supported(enum instructions which) {
     __builtin_cpu_init();
     if (which == PLAIN) return 1;
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !has_lzcnt()) return 0;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") ||
+        !__builtin_cpu_supports("popcnt") || !has_lzcnt())
+        return 0;
     return which == AVX2 ||
            (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));

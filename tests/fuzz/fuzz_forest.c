@@ -121,7 +121,7 @@ enum aim {
 };
 
 static enum aim aim; /* of the model that is being made */
-static uint32_t code_limit, depth_limit;
+static uint32_t code_limit, depth_limit, leaf_limit;
 
 static int is_tame(void) { return aim == GROUPED || aim == BUSHY; }
 
@@ -228,10 +228,11 @@ enum shape { ANYHOW, CHAIN, LEFT_CHAIN, RIGHT_CHAIN, BROAD, SHAPES };
 static uint32_t any_leaves(enum shape shape) {
     const int is_chain = shape == CHAIN || shape == LEFT_CHAIN || shape == RIGHT_CHAIN;
     if (aim == BUSHY) return one_in(3) ? HEAP_LEAVES : between(20, HEAP_LEAVES);
+    if (aim == GROUPED) return one_in(4) ? leaf_limit : between(1, leaf_limit);
     if (aim == LARGE && is_chain && one_in(20)) return between(300, MAX_DEPTH + 1);
     if (aim == LARGE && !one_in(4)) return one_in(4) ? between(65, 300) : between(65, 80);
-    if (aim != GROUPED && one_in(2000)) return MAX_DEPTH + 1; /* in a row as deep as may be */
-    switch (below(aim == GROUPED ? 4 : 6)) {
+    if (one_in(2000)) return MAX_DEPTH + 1; /* in a row as deep as may be */
+    switch (below(6)) {
     case 0: return between(1, 2);
     case 1: return 8 * between(1, 8);
     case 4: return between(62, 67);
@@ -296,6 +297,7 @@ static void set_aim(void) {
     const uint32_t limits[] = {8, 250, MAX_TAME_CODE};
     aim = aims[below(8)];
     code_limit = limits[below(3)];
+    leaf_limit = PIECE_LEAVES * between(1, MAX_PIECES);
     depth_limit = HEAP_DEPTH + (uint32_t)one_in(8); /* a level too deep */
 }
 
@@ -400,22 +402,32 @@ static void predict(const void *kernel, const struct input_rows *inputs, int64_t
 
 /* ---- ways through the kernel ------------------------------------------------------------- */
 
-enum { HEAPED, GROUPS, CUT, MANY_RANKS, WAYS };
+enum { HEAPED, GROUPS, LARGE_GROUPS, WIDE_ROWS, HIGH_LADDERS, CUT, MANY_RANKS, WAYS };
 
 static struct way ways[WAYS] = {
     [HEAPED] = {"with heaps", 0},
     [GROUPS] = {"with groups", 0},
+    [LARGE_GROUPS] = {"with groups of trees in more than two pieces", 0},
+    [WIDE_ROWS] = {"with rows that fill more than half a table", 0},
+    [HIGH_LADDERS] = {"with more than two levels of rungs", 0},
     [CUT] = {"with cut trees", 0},
     [MANY_RANKS] = {"with cut trees and thousands of ranks in a column", 0},
 };
 
 static void count_ways(const struct taken *taken, const struct rows *rows) {
     const struct forest *forest = taken->kernel;
-    int is_many = 0;
+    const int is_looked_up = (forest->n_groups || forest->heaps) && forest->rungs;
+    int is_many = 0, is_large = 0, is_high = 0;
     for (uint32_t i = 0; i < forest->n_narrow; i++) is_many |= forest->narrows[i].low > 2000;
+    for (uint32_t g = 0; g < forest->n_groups; g++) is_large |= forest->groups[g].pieces > 2;
+    for (uint32_t i = 0; is_looked_up && i < forest->n_columns; i++)
+        is_high |= forest->ladders[i].n_levels > 2;
     if (!rows->n) return;
     ways[HEAPED].count += forest->heaps != NULL;
     ways[GROUPS].count += forest->n_groups > 0;
+    ways[LARGE_GROUPS].count += is_large;
+    ways[WIDE_ROWS].count += is_looked_up && forest->n_narrow > MAX_TABLE / 2;
+    ways[HIGH_LADDERS].count += is_high;
     ways[CUT].count += forest->n_cut > 0;
     ways[MANY_RANKS].count += forest->ranks && is_many;
 }
