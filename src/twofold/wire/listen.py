@@ -212,7 +212,8 @@ def _close(opening: asyncio.Task[asyncio.Server]) -> None:
 
 async def _check(connections: Connections, how: Hooks, door: _Door | None = None) -> None:
     while True:
-        connections.check()
+        for _ in connections.check():
+            await asyncio.sleep(0)
         if door is not None:
             # When even refusing takes too long, who isn't connected yet waits in the system's own
             # queue, or for another worker.

@@ -14,6 +14,7 @@ from twofold.serving.priority import Priority
 from twofold.serving.settings import ServeSettings
 from twofold.serving.waiting import Task
 from twofold.wire.connection import (
+    CHECKS_PER_TURN,
     EVENTS_PER_TURN,
     HELD_BYTES,
     LARGE_READ_BYTES,
@@ -147,7 +148,7 @@ class Bench:
 
     def after(self, seconds: float) -> None:
         self.now_s += seconds
-        self.connections.check()
+        list(self.connections.check())
 
 
 @pytest.fixture(params=["plain requests natively", "all by the parser"])
@@ -501,6 +502,14 @@ def test_next_request_has_its_whole_time_from_the_answer_before_it(bench: Bench)
     assert "408" not in wire.text
     bench.after(0.2)
     assert "408 Request Timeout" in wire.text
+
+
+def test_time_of_many_connections_is_looked_at_in_turns(bench: Bench) -> None:
+    bench.connections.settings = dataclasses.replace(bench.settings, max_connections=1_000)
+    wires = [bench.connect()[1] for _ in range(2 * CHECKS_PER_TURN + 1)]
+    bench.now_s += 60.0
+    closed = [sum(wire.closed for wire in wires) for _ in bench.connections.check()]
+    assert closed == [CHECKS_PER_TURN, 2 * CHECKS_PER_TURN, 2 * CHECKS_PER_TURN + 1]
 
 
 def test_who_sends_much_at_once_lets_others_have_their_turn(bench: Bench) -> None:
