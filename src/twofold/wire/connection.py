@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
@@ -28,7 +29,7 @@ from twofold.wire.statuses import WireError
 
 IDLE = Phase.IDLE
 CHECKS_PER_TURN = 256
-"""Connections whose time is looked at before requests get their turn: some 0.1 ms of them."""
+"""Connections whose time is looked at before requests get their turn."""
 EVENTS_PER_TURN = 32
 """Pipelined requests of one connection answered before others get their turn."""
 LARGE_READ_BYTES = 65_536
@@ -83,6 +84,7 @@ class Connections:
         leaving: Whether a connection ends with the last response it waits for.
         draining: Whether idle ones are closed, too.
         date: The Date header line, renewed with every `check`.
+        least_s: Within so long no connection that was in time can be out of it.
     """
 
     def __init__(  # noqa: PLR0913 - who is told of what, named
@@ -117,6 +119,9 @@ class Connections:
         self._desk = make_desk(self._scan, tally, clock, common)
         self.take: Callable[[bytes, float], bytes | Request | None] = (
             self._scan if self._desk is None else self._desk.take
+        )
+        self.least_s = min(
+            settings.header_timeout_s, settings.body_timeout_s, settings.idle_timeout_s, LINGER_S
         )
         self.touch = touch
         self.leaving = False
@@ -157,7 +162,8 @@ class Connections:
         for first in range(0, len(every), CHECKS_PER_TURN):
             now_s = self.clock()
             for connection in every[first : first + CHECKS_PER_TURN]:
-                connection.check(now_s)
+                if now_s >= connection.look_s or self.draining:
+                    connection.check(now_s)
             yield
 
     def abort(self) -> None:
@@ -177,11 +183,15 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. Its requests are answered one after the other, in the order they came."""
+    """One connection. Its requests are answered one after the other, in the order they came.
+
+    Attributes:
+        look_s: Before that it can't be out of time.
+    """
 
     __slots__ = (
         "_all", "_early", "_ended", "_events", "_is_asking", "_parser", "_peer_done", "_since_s",
-        "_task", "_transport", "_waiting", "_writable",
+        "_task", "_transport", "_waiting", "_writable", "look_s",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -190,6 +200,7 @@ class Connection(asyncio.Protocol):
         """Belong to a worker's connections."""
         self._all = connections
         self._since_s = connections.clock()
+        self.look_s = self._since_s + connections.least_s
         self._parser: RequestParser | None = None
         self._events: deque[Event] = deque()
         self._waiting: Request | None = None
@@ -305,32 +316,39 @@ class Connection(asyncio.Protocol):
 
     def check(self, now_s: float) -> None:
         """Close or refuse what is out of time."""
+        due_s = self._due_s()
+        if now_s > due_s:
+            self._time_out(now_s)
+        self.look_s = min(due_s, now_s + self._all.least_s)
+
+    def _due_s(self) -> float:
+        """When its time is over, if nothing happens."""
         settings, parser = self._all.settings, self._parser
         if self._ended:
             is_taken = self._transport.get_write_buffer_size() == 0
-            if now_s - self._since_s > (LINGER_S if is_taken else settings.body_timeout_s):
-                self.abort()
-        elif not self._writable:
-            if now_s - self._since_s > settings.body_timeout_s:
-                self.abort()
-        elif self._events or self._waiting:
-            pass
-        elif parser is None or parser.phase is IDLE:
-            if self._all.draining or now_s - self._quiet_since_s() > settings.idle_timeout_s:
-                self._ended = True
-                self._since_s = now_s
-                self._transport.close()
-        else:
-            limit_s = (
-                settings.header_timeout_s if parser.phase is Phase.HEAD else settings.body_timeout_s
-            )
-            if now_s - self._quiet_since_s() > limit_s:
-                self._take([parser.timed_out()])
+            return self._since_s + (LINGER_S if is_taken else settings.body_timeout_s)
+        if not self._writable:
+            return self._since_s + settings.body_timeout_s
+        if self._events or self._waiting:
+            return math.inf
+        if parser is None:
+            return 0.0 if self._all.draining else self._since_s + settings.idle_timeout_s
+        # From then on nothing is expected but that the client sends.
+        since_s = max(self._since_s, parser.since_s)
+        if parser.phase is IDLE:
+            return 0.0 if self._all.draining else since_s + settings.idle_timeout_s
+        is_head = parser.phase is Phase.HEAD
+        return since_s + (settings.header_timeout_s if is_head else settings.body_timeout_s)
 
-    def _quiet_since_s(self) -> float:
-        """Since when nothing is expected but that the client sends."""
-        parser = self._parser
-        return self._since_s if parser is None else max(self._since_s, parser.since_s)
+    def _time_out(self, now_s: float) -> None:
+        if self._ended or not self._writable:
+            self.abort()
+        elif self._parser is None or self._parser.phase is IDLE:
+            self._ended = True
+            self._since_s = now_s
+            self._transport.close()
+        else:
+            self._take([self._parser.timed_out()])
 
     def abort(self) -> None:
         """Close at once; what isn't sent yet is lost."""
