@@ -20,9 +20,9 @@ typedef struct {
     PyObject *date;   /* the header line */
 } Desk;
 
-#define MAX_FORMS 8
-#define MAX_CREDIT 256
-#define FORM_PRICE 8
+#define MAX_FORMS 16
+#define MAX_CREDIT 1024
+#define FORM_PRICE 32
 
 /* What a target has: what `Desk.add` was given, and the forms of its requests, those that came last
  * first. To learn a form takes far longer than to use it: it costs credit, which every request of a
