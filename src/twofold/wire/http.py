@@ -188,7 +188,7 @@ class RequestParser:
 
     def timed_out(self) -> WireError:
         """Refuse the request that is being read, for taking too long."""
-        self._over = True
+        self._end()
         part = "headers" if self.phase is Phase.HEAD else "body"
         return WireError(
             "timeout",
@@ -198,7 +198,7 @@ class RequestParser:
     def ended(self) -> WireError | None:
         """Refuse the request that the end of the stream cut off, if it did."""
         cut = self.phase is not Phase.IDLE and not self._over
-        self._over = True
+        self._end()
         if not cut:
             return None
         return WireError(
@@ -242,8 +242,12 @@ class RequestParser:
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
 
-    def _refuse(self, error: Exception) -> None:
+    def _end(self) -> None:
         self._over = True
+        self._body = b""  # the connection may linger, and this be large
+
+    def _refuse(self, error: Exception) -> None:
+        self._end()
         self._events.append(error)
 
     def _stop(self, error: Exception) -> _Stop:
