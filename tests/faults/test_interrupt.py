@@ -15,15 +15,16 @@ DEADLINE_S = 60
 # Batches that take next to no time keep the main thread in the hand-over, where it is hit.
 CHILD = """
 import itertools, random, signal, sys
-from twofold.batch.local import predict_in_order
+from twofold.batch.local import Behind, predict_in_order
 
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 pause = random.Random(5)
 for _ in range(int(sys.argv[1])):
     try:
         signal.setitimer(signal.ITIMER_REAL, pause.uniform(0.0002, 0.003))
-        for number in predict_in_order(itertools.count(), int, workers=2, max_waiting=2):
-            pass
+        with Behind() as behind:
+            for number in predict_in_order(itertools.count(), int, workers=2, max_waiting=2):
+                behind.do(list)
     except KeyboardInterrupt:
         continue
 print("interrupted", sys.argv[1])

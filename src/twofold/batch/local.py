@@ -1,5 +1,7 @@
 """The local engine: batches predicted by threads of this process, a bounded number at a time.
 
+Reading is the main thread's; what was predicted is written behind its back, by one more.
+
 It is built of `_thread` and `queue.SimpleQueue` alone, because the thread that waits here is the
 main one, which Ctrl-C interrupts anywhere. Locks written in Python, on which
 `concurrent.futures` and `threading.Thread.start` wait, may then stay held for good, and the
@@ -13,6 +15,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from queue import Empty, SimpleQueue
+from typing import Self
 
 from twofold.batch.chunks import Chunk
 from twofold.batch.predict import Predicted
@@ -73,6 +76,70 @@ def predict_in_order(
             tasks.put(None)
         for _ in range(started):
             ended.get()
+
+
+class Behind:
+    """Does one thing at a time in a thread of its own, while its caller goes on.
+
+    Used as a context, at whose end nothing is being done any more; interrupted there, it leaves
+    the thread behind, which ends with the process.
+    """
+
+    def __init__(self) -> None:
+        """Have nothing to do."""
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._is_busy = False
+
+    def __enter__(self) -> Self:
+        """Start the thread."""
+        _thread.start_new_thread(_do_behind, (self._tasks, self._done, self._ended))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until all that was given is done; `wait` tells what it raised, and this does not."""
+        self._tasks.put(None)
+        self._ended.get()
+
+    def do(self, call: Callable[[], None]) -> None:
+        """Do something as soon as what came before is done.
+
+        Raises:
+            BaseException: What that raised.
+        """
+        self.wait()
+        self._tasks.put(call)
+        self._is_busy = True
+
+    def wait(self) -> None:
+        """Wait until all is done.
+
+        Raises:
+            BaseException: What it raised.
+        """
+        if not self._is_busy:
+            return
+        error = self._done.get()
+        self._is_busy = False
+        if error is not None:
+            raise error
+
+
+def _do_behind(
+    tasks: SimpleQueue[Callable[[], None] | None],
+    done: SimpleQueue[BaseException | None],
+    ended: SimpleQueue[None],
+) -> None:
+    while (call := tasks.get()) is not None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where its caller waits
+            done.put(error)
+        else:
+            done.put(None)
+        del call  # or what it holds would be kept until the next one comes
+    ended.put(None)
 
 
 def _work(tasks: Tasks, predict: Callable[[Chunk], Predicted], ended: SimpleQueue[None]) -> None:

@@ -25,7 +25,7 @@ from twofold.batch.inputs import (
 from twofold.batch.layout import Layout, Stamp, lay_out
 from twofold.batch.lease import hold_lease
 from twofold.batch.ledger import Finished, Identity, Started, changes
-from twofold.batch.local import cores, predict_in_order
+from twofold.batch.local import Behind, cores, predict_in_order
 from twofold.batch.manifest import (
     Column,
     InputEntry,
@@ -137,6 +137,10 @@ def run(
         return _Attempt(job, stage, watch, began_s).go(identity, request.registry)
 
 
+def _set_aside(results: list[Predicted]) -> pa.Table:
+    return table_of([row for predicted in results for row in predicted.set_aside])
+
+
 def _identity_of(manifest: Manifest) -> Identity:
     return Identity(
         run_id=manifest.run_id,
@@ -188,7 +192,9 @@ class _Attempt:
         self._watch = watch
         self._began_s = began_s
         self._budget = Budget(job.settings.max_quarantined_ratio, job.settings.max_quarantined_rows)
-        self._finished: list[Finished] = []
+        self._finished: list[Finished] = []  # written to while `_behind` is busy
+        self._behind = Behind()
+        self._partitions = 0
         self._partition: list[Predicted] = []
         self._rows_resumed = 0
         self._rows_done = 0
@@ -199,9 +205,11 @@ class _Attempt:
         stamp = Stamp(self._job.predictor.version, identity.run_id, started.started_at)
         self._check_budget(self._job.source.rows_total)
         self._report()
-        self._predict(stamp)
-        if self._partition or not self._finished:
-            self._finish_partition(stamp)  # the last, shorter one; or the only, empty one
+        with self._behind:
+            self._predict(stamp)
+            if self._partition or not self._partitions:
+                self._finish_partition(stamp)  # the last, shorter one; or the only, empty one
+            self._behind.wait()
         self._check_complete()
         self._check_budget(self._rows_done)
         manifest = self._manifest(started)
@@ -216,6 +224,7 @@ class _Attempt:
             _refuse_changes(before.identity, identity)
         ledger = self._stage.resume()
         self._finished = list(ledger.finished)
+        self._partitions = len(self._finished)
         self._rows_resumed = self._rows_done = sum(entry.rows_in for entry in self._finished)
         self._rows_quarantined = sum(entry.rows_quarantined for entry in self._finished)
         if before is not None:
@@ -256,23 +265,24 @@ class _Attempt:
                 self._report()
 
     def _finish_partition(self, stamp: Stamp) -> None:
-        batches = [predicted.columns for predicted in self._partition]
-        part = self._job.layout.table(batches, stamp)
-        rows_in = sum(predicted.rows_in for predicted in self._partition)
-        entry = self._stage.finish(
-            len(self._finished), self._rows_done - rows_in, part, self._set_aside()
-        )
-        self._finished.append(entry)
-        self._partition.clear()
+        """Have the partition written while the next one is predicted."""
+        number, results = self._partitions, self._partition
+        first_row = self._rows_done - sum(predicted.rows_in for predicted in results)
+        self._partitions, self._partition = number + 1, []
+        self._behind.do(partial(self._write_partition, number, first_row, results, stamp))
 
-    def _set_aside(self) -> pa.Table:
-        return table_of([row for predicted in self._partition for row in predicted.set_aside])
+    def _write_partition(
+        self, number: int, first_row: int, results: list[Predicted], stamp: Stamp
+    ) -> None:
+        part = self._job.layout.table([predicted.columns for predicted in results], stamp)
+        self._finished.append(self._stage.finish(number, first_row, part, _set_aside(results)))
 
     def _check_budget(self, rows_total: int | None) -> None:
         limit = self._budget.overdrawn(self._rows_quarantined, rows_total)
         if limit is None:
             return
-        shown = self._stage.show_quarantine(self._finished, self._set_aside())
+        self._behind.wait()
+        shown = self._stage.show_quarantine(self._finished, _set_aside(self._partition))
         raise BudgetExceeded(
             problem(
                 self._stage.target.name,

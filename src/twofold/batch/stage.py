@@ -241,7 +241,11 @@ class Stage:
         with (
             pa.OSFile(str(draft), "wb") as sink,
             pq.ParquetWriter(
-                sink, schema, compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
+                sink,
+                schema,
+                compression=COMPRESSION,
+                compression_level=COMPRESSION_LEVEL,
+                use_dictionary=_repetitive(schema),  # type: ignore[arg-type] - names will do
             ) as writer,
         ):
             for table in tables:
@@ -258,6 +262,19 @@ class Stage:
         draft.replace(path)
         _sync(path.parent)
         return FileEntry(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=digest)
+
+
+def _repetitive(schema: pa.Schema) -> list[str]:
+    """The columns that dictionaries make smaller.
+
+    Of keys and predictions hardly two are alike: looking for it takes longer than all else in
+    writing them.
+    """
+    return [
+        field.name
+        for field in schema
+        if not pa.types.is_floating(field.type) and not pa.types.is_integer(field.type)
+    ]
 
 
 def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from twofold.batch.local import predict_in_order
+from twofold.batch.local import Behind, predict_in_order
 
 
 def test_results_come_in_order_although_later_ones_are_ready_first() -> None:
@@ -84,3 +85,56 @@ def until_no_more_than(threads: int) -> None:
     while _thread._count() > threads:
         assert time.monotonic() < end_s
         time.sleep(0.001)
+
+
+def test_what_is_done_behind_comes_in_order_and_one_at_a_time() -> None:
+    done: list[int] = []
+    at_work = threading.Lock()
+
+    def note(number: int) -> None:
+        with at_work:
+            done.append(number)
+
+    with Behind() as behind:
+        at_work.acquire()
+        behind.do(lambda: note(0))
+        assert done == []  # and its caller goes on
+        at_work.release()
+        for number in range(1, 20):
+            behind.do(functools.partial(note, number))
+            assert len(done) >= number
+        behind.wait()
+    assert done == list(range(20))
+
+
+def test_failure_behind_is_told_at_the_next_occasion_and_nothing_more_is_done() -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    with Behind() as behind:
+        behind.do(fail)
+        with pytest.raises(OSError, match="No space"):
+            behind.do(lambda: done.append(1))
+        behind.wait()
+        behind.do(lambda: done.append(2))
+        behind.wait()
+    assert done == [2]
+
+
+def test_what_is_given_is_done_at_the_end_whatever_happens() -> None:
+    done: list[int] = []
+    goes_on = threading.Event()
+
+    def slowly() -> None:
+        assert goes_on.wait(10)
+        done.append(1)
+
+    before = _thread._count()
+    with contextlib.suppress(ZeroDivisionError), Behind() as behind:
+        behind.do(slowly)
+        goes_on.set()
+        raise ZeroDivisionError
+    assert done == [1]
+    until_no_more_than(before)

@@ -172,6 +172,27 @@ def test_partition_is_recorded_with_the_digest_and_length_of_its_files(begun: Be
     )
 
 
+def test_only_columns_whose_values_repeat_are_written_with_a_dictionary(begun: Bench) -> None:
+    table = pa.table(
+        {
+            "key": pa.array([1, 2]),
+            "prediction": pa.array([0.5, 1.5]),
+            "plan": pa.array(["a", "a"]),
+            "run_id": pa.array(["night", "night"]).dictionary_encode(),
+            "predicted_at": pa.array([1, 1], pa.timestamp("us", "UTC")),
+        }
+    )
+    entry = begun.stage.finish(0, 0, table, table_of([]))
+    with pq.ParquetFile(begun.folder / "parts" / entry.part.name) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(at) for at in range(group.num_columns)]
+        assert file.read().cast(table.schema) == table
+    has = {column.path_in_schema: column.has_dictionary_page for column in columns}
+    assert has == {
+        "key": False, "prediction": False, "plan": True, "run_id": True, "predicted_at": True,
+    }  # fmt: skip
+
+
 def test_partition_without_rows_set_aside_leaves_no_quarantine_file(begun: Bench) -> None:
     assert begun.finish(0, bad=()).quarantine is None
     assert begun.files() == [
