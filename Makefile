@@ -12,10 +12,10 @@ DEMO := $(VENV)/.demo-ready
 DEV := $(VENV)/.dev-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance lint types check bench fuzz docs clean requirements
+.PHONY: help setup demo test conformance lint types check bench crash-matrix fuzz docs clean requirements
 
 help: ## Show the commands
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1@/p' Makefile | awk -F@ '{ printf "make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1@/p' Makefile | awk -F@ '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 # $(call install,requirements file,the stamps it earns)
 define install
@@ -71,6 +71,10 @@ check: lint types test ## All checks; what the continuous integration runs
 
 bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# Needs strace; without it, runs are only killed at their steps. ARGS="--fault BROKEN_DISK" for some.
+crash-matrix: $(DEV) ## Disturb batch runs at every step and file-system call, and resume them
+	PYTHONPATH=tests/faults $(BIN)/python -m crash_matrix $(ARGS)
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30

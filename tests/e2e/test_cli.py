@@ -60,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = pa.Table.from_pylist(ROWS)
     pq.write_table(table, folder / "rows.parquet")
     pcsv.write_csv(table, folder / "rows.csv")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     for name in ("score", "slow", "fragile"):
         pack = ("pack", f"rules:{name}", "--name", name, "--sample", "rows.csv", "--drop", "id")
         run(folder, *pack)
@@ -87,7 +88,7 @@ def test_one_row_is_predicted(folder: Path) -> None:
     assert answer == {"prediction": 3.0, "model": "score", "version": "1", "source": "live"}
 
 
-@pytest.mark.parametrize("source", ["rows.parquet", "rows.csv"])
+@pytest.mark.parametrize("source", ["rows.parquet", "rows.csv", "rows.jsonl"])
 def test_a_batch_commits_every_row_in_order(folder: Path, source: str) -> None:
     output = f"out-{source}"
     command = ("batch", "run", "score", source, "--output", output, "--key", "id", "--keep", "s")
@@ -95,8 +96,8 @@ def test_a_batch_commits_every_row_in_order(folder: Path, source: str) -> None:
     assert done["state"] == "committed"
     parts = sorted((folder / output / "night").glob("part-*.parquet"))
     rows = pa.concat_tables(pq.read_table(part) for part in parts).to_pylist()
-    # The key of a CSV file is passed through as the text it is.
-    key = str if source.endswith(".csv") else int
+    # The key of a CSV or JSON Lines file is passed through as the text it is.
+    key = int if source.endswith(".parquet") else str
     assert [row["id"] for row in rows] == [key(row["id"]) for row in ROWS]
     assert [row["prediction"] for row in rows] == [
         row["x"] * 2 + (1 if row["s"] == "a" else 0) for row in ROWS
@@ -115,6 +116,39 @@ def test_a_batch_commits_every_row_in_order(folder: Path, source: str) -> None:
     assert [(item["run_id"], item["state"]) for item in listed] == [("night", "committed")]
     status = as_json(folder, "batch", "status", "night", "--output", output)
     assert status["manifest"]["rows_in"] == len(ROWS)
+
+
+def test_a_line_that_is_no_row_is_set_aside(folder: Path) -> None:
+    lines = [
+        '{"id": "a", "x": 1.5, "s": "a"}',
+        '{"id": "b", "x": ',
+        '{"id": "c", "x": "1", "s": "b"}',
+    ]
+    (folder / "some.ndjson").write_text("\n".join(lines))
+    command = ("batch", "run", "score", "some.ndjson", "--output", "lines", "--key", "id")
+    run(folder, *command, "--run-id", "night", "--max-quarantined-ratio", "1")
+    found = pq.read_table(folder / "lines" / "night" / "quarantine.parquet").to_pylist()
+    assert [(row["row"], row["key"], row["field"]) for row in found] == [
+        (1, None, ""),
+        (2, "c", "x"),
+    ]
+
+
+def test_what_the_names_of_folders_say_are_columns(folder: Path) -> None:
+    for text in ("b", "a"):
+        below = folder / "days" / f"day=2026-01-3{ord(text) % 2}" / f"s={text}"
+        below.mkdir(parents=True)
+        pq.write_table(pa.table({"id": [1, 2], "x": [1.0, 2.0]}), below / "rows.parquet")
+    command = ("batch", "run", "score", "days", "--output", "by-day", "--key", "id")
+    run(folder, *command, "--keep", "day", "--run-id", "night")
+    [part] = (folder / "by-day" / "night").glob("part-*.parquet")
+    found = pq.read_table(part).select(["day", "id", "prediction"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        ("2026-01-30", 1, 2.0),
+        ("2026-01-30", 2, 4.0),
+        ("2026-01-31", 1, 3.0),
+        ("2026-01-31", 2, 5.0),
+    ]
 
 
 def test_a_row_the_model_fails_on_is_set_aside_alone(folder: Path) -> None:

@@ -9,7 +9,7 @@ from twofold.batch.request import RunRequest, new_run_id
 from twofold.batch.run import RunResult, RunState, run
 from twofold.batch.runs import Phase, RunStatus, list_runs, run_status
 from twofold.batch.settings import BatchSettings
-from twofold.batch.stage import read_ledger, staging_folder
+from twofold.batch.stage import Stage, read_ledger, staging_folder
 from twofold.batch.watch import Progress, Step, Watch
 from twofold.errors import InvalidInput, problem
 from twofold.predictor.load import load
@@ -81,6 +81,7 @@ def resume_run(
     status = run_status(output, run_id)
     if status.manifest is not None:
         rows = status.manifest.rows_in
+        Stage(output, run_id, (watch or Watch()).step).settle()
         return RunResult(RunState.ALREADY_COMMITTED, status.folder, status.manifest, rows, 0.0)
     started = read_ledger(staging_folder(output, run_id)).started
     if started is None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import pyarrow as pa
 
-from twofold.batch import read_arrow, read_csv, read_parquet
+from twofold.batch import read_arrow, read_csv, read_jsonl, read_parquet
 from twofold.batch.chunks import Chunk, Rows, cut
+from twofold.batch.folders import add_folders, check_folders, read_folders
 from twofold.batch.manifest import InputFile
 from twofold.batch.plan import Plan
 from twofold.errors import InvalidInput, problem
@@ -59,31 +61,46 @@ class Format:
         suffixes: How its files' names end.
         reader: The module that reads it.
         is_text: Whether every value is text, to be parsed into the signature's types.
+        is_lines: Whether it is read as lines of JSON, whose members are no columns yet.
     """
 
     name: str
     suffixes: tuple[str, ...]
     reader: Reader
     is_text: bool = False
+    is_lines: bool = False
 
 
 FORMATS = (
     Format("parquet", (".parquet", ".pq"), read_parquet),
     Format("csv", (".csv",), read_csv, is_text=True),
     Format("arrow", (".arrow", ".arrows", ".feather", ".ipc"), read_arrow),
+    Format("jsonl", (".jsonl", ".ndjson"), read_jsonl, is_lines=True),
 )
 SUFFIXES = {suffix: known for known in FORMATS for suffix in known.suffixes}
 
 
 @dataclasses.dataclass(frozen=True)
 class OpenFile:
-    """One file of the input, as it was when the run opened it."""
+    """One file of the input, as it was when the run opened it.
+
+    Attributes:
+        path: Where it lies.
+        schema: Its columns, then those that only its folders have.
+        rows: How many it has, if that can be told without reading.
+        bytes: Its length.
+        modified_ns: When it was last written.
+        folders: Columns that the names of its folders give, and their values.
+        in_both: Those of them that are columns of the file, too.
+    """
 
     path: Path
     schema: pa.Schema
     rows: int | None
     bytes: int
     modified_ns: int
+    folders: Mapping[str, str | None] = dataclasses.field(default_factory=dict[str, str | None])
+    in_both: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +172,15 @@ def describe_files(source: Input) -> tuple[InputFile, ...]:
 
 
 def fingerprint(files: Sequence[InputFile]) -> str:
-    """Bind the contents of the files and their order, not what they are called."""
+    """Bind the contents of the files, what their folders say of them, and their order.
+
+    What else they are called doesn't matter.
+    """
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.bytes} {file.modified_ns or 0} {file.sha256}\n".encode())
+        if file.folders:
+            digest.update(msgspec.json.encode(file.folders, order="sorted") + b"\n")
     return digest.hexdigest()
 
 
@@ -202,7 +224,7 @@ def _find(text: str) -> list[Path]:
         raise InvalidInput(
             problem(
                 text,
-                "a Parquet, CSV or Arrow IPC file, a folder of such files, or a glob",
+                "a Parquet, CSV, JSON Lines or Arrow IPC file, a folder of such files, or a glob",
                 "nothing there",
                 f"Mend the path; file names must end in {', '.join(SUFFIXES)}.",
             )
@@ -237,7 +259,12 @@ def _open(path: Path, known: Format) -> OpenFile:
         schema, rows = known.reader.describe(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _unreadable(path, known, error) from error
-    return OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns)
+    folders = read_folders(path)
+    in_both = folders.keys() & set(schema.names)
+    for name in folders:
+        if name not in in_both:
+            schema = schema.append(pa.field(name, pa.string()))
+    return OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, folders, frozenset(in_both))
 
 
 def _rows(
@@ -255,9 +282,7 @@ def _rows(
         # Without a count, whether the first row lies in this file shows only in reading it.
         start = skip if file.rows is not None else 0
         skip -= start
-        read = source.format.reader.read(
-            file.path, columns, codable=codable, first_row=start, batch_rows=batch_rows
-        )
+        read = _read(file, source.format, columns, codable, batch_rows, start)
         try:
             for rows in read:
                 total = rows.columns.num_rows
@@ -266,6 +291,33 @@ def _rows(
                 skip = max(0, skip - total)
         except (pa.ArrowException, OSError, UnicodeError) as error:
             raise _unreadable(file.path, source.format, error) from error
+
+
+def _read(
+    file: OpenFile,
+    known: Format,
+    columns: Sequence[str],
+    codable: Collection[str],
+    batch_rows: int,
+    first_row: int,
+) -> Iterator[Rows]:
+    """Read one file, and put beside its columns those of its folders."""
+    # Whether a line agrees with its folder shows only when it is parsed.
+    in_both = frozenset[str]() if known.is_lines else file.in_both
+    given = {name: file.folders[name] for name in columns if name in file.folders}
+    added = {name: value for name, value in given.items() if name not in in_both}
+    doubled = {name: value for name, value in given.items() if name in in_both}
+    # Some column must be read: of no columns, nobody knows how many rows they have.
+    own = [name for name in columns if name not in added] or file.schema.names[:1]
+    for rows in known.reader.read(
+        file.path, own, codable=codable, first_row=first_row, batch_rows=batch_rows
+    ):
+        check_folders(rows, doubled, file.path)
+        if added:
+            beside = add_folders(rows, added)
+            yield dataclasses.replace(beside, columns=beside.columns.select(list(columns)))
+        else:
+            yield rows
 
 
 def _described(file: OpenFile, known: Format) -> InputFile:
@@ -287,6 +339,7 @@ def _described(file: OpenFile, known: Format) -> InputFile:
         rows=file.rows,
         sha256=digest.hexdigest(),
         modified_ns=modified_ns,
+        folders=dict(file.folders),
     )
 
 

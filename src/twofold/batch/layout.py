@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from twofold.batch.inputs import Input, OpenFile
+from twofold.batch.json_lines import JsonLines
+from twofold.batch.read_jsonl import LINE
 from twofold.errors import InvalidInput, problem
 from twofold.model import arrow
-from twofold.model.columns import check_names
-from twofold.model.signature import Output, Signature
+from twofold.model.columns import PARSED, Checked, arrow_type, check_columns, check_names
+from twofold.model.signature import Field, Output, Signature
 
 CONSTANTS = ("model_version", "run_id", "predicted_at")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +44,9 @@ class Layout:
         passed: The input's columns that go to the output unchanged: the key, then the kept ones.
         outputs: The predictions' columns.
         texts: Of the fields, the text that isn't passed on: only what it says matters.
+        lines: How the other columns come from lines, if the input is JSON Lines.
+        beside: Columns that the names of folders give.
+        parsed: Of these, the fields that aren't text.
     """
 
     fields: tuple[str, ...]
@@ -48,10 +54,15 @@ class Layout:
     passed: tuple[pa.Field, ...]
     outputs: tuple[pa.Field, ...]
     texts: tuple[str, ...] = ()
+    lines: JsonLines | None = None
+    beside: tuple[str, ...] = ()
+    parsed: tuple[Field, ...] = ()
 
     @property
     def read(self) -> list[str]:
         """The input's columns that are needed, each once."""
+        if self.lines is not None:
+            return [LINE, *self.beside]
         return list(dict.fromkeys([*(field.name for field in self.passed), *self.fields]))
 
     @property
@@ -88,7 +99,7 @@ def lay_out(
     Raises:
         InvalidInput: A file lacks a column, has an unknown or a doubled one, has the key or a
             kept column in another type than the first file; or a column to copy has the name of
-            one the run writes.
+            one the run writes; or a folder's name says what a field can't be.
     """
     flags = ({key: "--key"} if key else {}) | {name: "--keep" for name in keep if name != key}
     copied = list(flags)
@@ -98,23 +109,94 @@ def lay_out(
             raise InvalidInput(
                 problem(flags[name], "a name the run doesn't write itself", name, fix)
             )
-    first = source.files[0]
-    for file in source.files:
-        names = file.schema.names
-        for name in copied:
-            if names.count(name) != 1:
-                got = "it several times" if name in names else f"only {', '.join(names[:20])}"
-                where = f"{file.path}: {flags[name]} {name}"
-                raise InvalidInput(problem(where, "a column", got, "Name one it has once."))
-            _check_type(name, file, first)
-            _check_storable(name, file)
-        check_names(signature, names, where=str(file.path), besides=copied)
-    passed = tuple(pa.field(name, _plain(first.schema.field(name).type)) for name in copied)
+    beside = _beside(source, [*copied, *signature.names])
+    parsed_fields = tuple(
+        field for field in signature.fields if field.name in beside and field.type in PARSED
+    )
+    _check_values(source, parsed_fields)
+    lines = JsonLines(signature, copied, beside) if source.format.is_lines else None
+    if lines is None:
+        _check_columns(source, signature, flags)
+    else:
+        _check_members(source, flags)
+    first = source.files[0].schema if lines is None else lines.schema
+    types = {field.name: arrow_type(field) for field in parsed_fields}
+    types = dict.fromkeys(beside, pa.string()) | types
+    passed = tuple(
+        pa.field(name, types[name] if name in types else _plain(first.field(name).type))
+        for name in copied
+    )
     kind = pa.type_for_alias(output.type)
     outputs = tuple(pa.field(name, kind) for name in output.names)
     texts = tuple(field.name for field in signature.fields if field.type == "string")
     only_read = tuple(name for name in texts if name not in copied)
-    return Layout(signature.names, key, passed, outputs, only_read)
+    return Layout(signature.names, key, passed, outputs, only_read, lines, beside, parsed_fields)
+
+
+def parsed(field: Field, text: pa.Array) -> pa.Array:
+    """Parse text that is all right, as `lay_out` has checked, or null."""
+    return _read_text(field, text).columns.column(0)
+
+
+def _read_text(field: Field, text: pa.Array) -> Checked:
+    # Where no null may be, the rows are set aside later, with the others of their batch.
+    signature = Signature(fields=(msgspec.structs.replace(field, nullable=True),))
+    batch = pa.RecordBatch.from_arrays([text], names=[field.name])
+    return check_columns(signature, batch, from_text=True)
+
+
+def _beside(source: Input, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the columns that only the folders have, or also lines, where that shows later."""
+    found: list[str] = []
+    for name in dict.fromkeys(names):
+        having = [file for file in source.files if name in file.folders]
+        if not having or (not source.format.is_lines and any(name in f.in_both for f in having)):
+            continue
+        for file in source.files:
+            if name not in file.folders:
+                got = f"none, while {having[0].path} has one"
+                fix = "Move it to its folder, or leave it out."
+                raise InvalidInput(
+                    problem(f"{file.path}: {name}", f"a folder {name}=...", got, fix)
+                )
+        found.append(name)
+    return tuple(found)
+
+
+def _check_values(source: Input, fields: Sequence[Field]) -> None:
+    for field in fields:
+        for file in source.files:
+            text = pa.array([file.folders[field.name]], pa.string())
+            for found in _read_text(field, text).problems:
+                where = f"{file.path}: {field.name}"
+                raise InvalidInput(problem(where, found.expected, found.got, "Rename the folder."))
+
+
+def _check_columns(source: Input, signature: Signature, flags: Mapping[str, str]) -> None:
+    first = source.files[0]
+    for file in source.files:
+        names = file.schema.names
+        for name, flag in flags.items():
+            if names.count(name) != 1:
+                raise _not_once(f"{file.path}: {flag} {name}", name, names)
+            _check_type(name, file, first)
+            _check_storable(name, file)
+        check_names(signature, names, where=str(file.path), besides=[*flags, *file.folders])
+
+
+def _check_members(source: Input, flags: Mapping[str, str]) -> None:
+    """Check that some line has what is copied; whether each fits the model, it says itself."""
+    names = list(dict.fromkeys(name for file in source.files for name in file.schema.names))
+    if all(name in file.folders for file in source.files for name in file.schema.names):
+        return  # No line could be read yet: they will be set aside.
+    for name, flag in flags.items():
+        if name not in names:
+            raise _not_once(f"{source.text}: {flag} {name}", name, names)
+
+
+def _not_once(where: str, name: str, names: Sequence[str]) -> InvalidInput:
+    got = "it several times" if name in names else f"only {', '.join(names[:20])}"
+    return InvalidInput(problem(where, "a column", got, "Name one it has once."))
 
 
 def _check_type(name: str, file: OpenFile, first: OpenFile) -> None:

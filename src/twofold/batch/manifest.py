@@ -40,6 +40,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
             64 KiB (where a Parquet file keeps counts and statistics of all its columns).
         modified_ns: For large files: when it was last written, nanoseconds since 1970, which
             stands for the content that wasn't hashed.
+        folders: Columns that the names of its folders give, and their values.
     """
 
     path: str
@@ -47,6 +48,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     rows: int | None = None
     sha256: str
     modified_ns: int | None = None
+    folders: dict[str, str | None] = {}
 
 
 class InputEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +56,8 @@ class InputEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         given: The path, folder or glob that was given, made absolute.
-        format: `parquet`, `csv` or `arrow`.
-        fingerprint: Binds the content of the files and their order.
+        format: `parquet`, `csv`, `arrow` or `jsonl`.
+        fingerprint: Binds the content of the files, the columns of their folders and their order.
         files: In the order of the rows.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from twofold.batch.chunks import Chunk
-from twofold.batch.layout import Layout
+from twofold.batch.layout import Layout, parsed
 from twofold.batch.quarantine import SetAside
 from twofold.model import arrow
 from twofold.model.columns import check_columns
@@ -47,7 +47,9 @@ def predict_chunk(
         chunk: The columns of `layout.read`.
         from_text: Whether the columns are text to be parsed.
     """
-    chunk = _without_views(layout, chunk)
+    if layout.lines is not None:
+        chunk = dataclasses.replace(chunk, rows=layout.lines.parse(chunk.rows))
+    chunk = _without_views(layout, _with_parsed(layout, chunk))
     columns, rows = chunk.rows.columns, chunk.rows.columns.num_rows
     faults = {item.row: (item.field, item.reason) for item in chunk.rows.broken}
     places = np.arange(rows)
@@ -80,6 +82,19 @@ def predict_chunk(
         _joined(layout, passed, predictions),
         _set_aside(chunk, layout.key, faults),
     )
+
+
+def _with_parsed(layout: Layout, chunk: Chunk) -> Chunk:
+    """The columns of folders, in the types of their fields."""
+    columns = chunk.rows.columns
+    for field in layout.parsed:
+        at = columns.schema.get_field_index(field.name)
+        text = columns.column(at)
+        if pa.types.is_string(text.type):
+            columns = columns.set_column(at, field.name, parsed(field, text))
+    if columns is chunk.rows.columns:
+        return chunk
+    return dataclasses.replace(chunk, rows=dataclasses.replace(chunk.rows, columns=columns))
 
 
 def _without_views(layout: Layout, chunk: Chunk) -> Chunk:

@@ -14,7 +14,7 @@ class RunRequest:
 
     Attributes:
         model: Reference to the model: `churn`, `churn@3`, `churn:canary`.
-        input: A Parquet, CSV or Arrow IPC file, a folder of such files, or a glob.
+        input: A Parquet, CSV, JSON Lines or Arrow IPC file, a folder of such files, or a glob.
         output: The folder that runs are committed to.
         registry: The folder the model is loaded from.
         key: The column that identifies a row; None if none does.

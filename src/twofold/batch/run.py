@@ -122,6 +122,7 @@ def run(
         if manifest is None:
             return None
         _refuse_changes(_identity_of(manifest), identity)
+        stage.settle()
         elapsed_s = time.monotonic() - began_s
         rows = manifest.rows_in
         return RunResult(RunState.ALREADY_COMMITTED, stage.target, manifest, rows, elapsed_s)

@@ -188,12 +188,28 @@ class Stage:
             raise
         try:
             self._step(Step.SYNC)
-            _sync(self.target.parent)
-            _sync(self.folder)
         except OSError as error:
             raise self._unknown(error) from error
-        _delete_others(self._quarantine, set())
-        self._quarantine.rmdir()
+        self.settle()
+
+    def settle(self) -> None:
+        """Make sure that a commit outlives a crash of the machine, and clean up behind it.
+
+        Whoever made it may have come no further than that.
+
+        Raises:
+            CommitUnknown: It may not be on disk.
+        """
+        try:
+            for folder in (self.target.parent, self.folder):
+                if folder.exists():
+                    _sync(folder)
+        except OSError as error:
+            raise self._unknown(error) from error
+        # The run is done, whatever becomes of what it has left.
+        with contextlib.suppress(OSError):
+            _delete_others(self._quarantine, set())
+            self._quarantine.rmdir()
 
     @contextlib.contextmanager
     def _disk(self) -> Generator[None]:

@@ -68,8 +68,8 @@ def batch() -> None:
 def run(model: str, input_path: str, registry: str | None, as_json: bool, **options: Any) -> None:  # noqa: FBT001
     """Predict every row of INPUT with MODEL and commit the predictions.
 
-    INPUT is a Parquet, CSV or Arrow file, a folder of such files, or a glob. The same INPUT and
-    --run-id after an interruption resume the run.
+    INPUT is a Parquet, CSV, JSON Lines or Arrow file, a folder of such files, or a
+    glob. The same INPUT and --run-id after an interruption resume the run.
     """
     from twofold.app.batch import RunRequest, Watch, run_batch  # noqa: PLC0415 - heavy
 

@@ -128,7 +128,7 @@ def test_an_interrupted_run_keeps_its_name(source: pa.Table) -> None:
         ({"model": "nope"}, UnknownModel, "expected a model among: drifting, offer, got 'nope'"),
         ({"model": "offer@9"}, UnknownModel, "offer: expected a version among: 1, 2, got '9'"),
         ({"model": "../offer"}, InvalidInput, "model name: expected 1 to 64 letters"),
-        ({"input": "no.parquet"}, InvalidInput, "no.parquet: expected a Parquet, CSV or Arrow IPC"),
+        ({"input": "no.parquet"}, InvalidInput, "no.parquet: expected a Parquet, CSV, JSON Lines or Arrow IPC"),
         ({"run_id": "../up"}, InvalidInput, "--run-id: expected 1 to 64 letters"),
         ({"run_id": ""}, InvalidInput, "--run-id: expected 1 to 64 letters"),
         ({"key": "nope"}, InvalidInput, "--key nope: expected a column, got only customer, spend"),
@@ -217,7 +217,7 @@ def test_an_interrupted_run_needs_its_input_as_it_was(source: pa.Table) -> None:
     with pytest.raises(InvalidInput, match=r"^--run-id night: expected the same run as when it st"):
         resume_run(OUT, "night", watch=watch())
     Path("in.parquet").unlink()
-    with pytest.raises(InvalidInput, match=r"in\.parquet: expected a Parquet, CSV or Arrow IPC f"):
+    with pytest.raises(InvalidInput, match=r"in\.parquet: expected a Parquet, CSV, JSON Lines or Arrow IPC f"):
         resume_run(OUT, "night", watch=watch())
     assert run_status(OUT, "night").phase is Phase.INTERRUPTED
 

@@ -169,3 +169,47 @@ def test_batches_across_row_groups_and_files_with_other_dictionaries(tmp_path: P
     assert {chunk.rows.columns.schema.field("plan").type for chunk in chunks} == {arrow.CODED}
     found = [text for chunk in chunks for text in chunk.rows.columns.column("plan").to_pylist()]
     assert found == (names + names[::-1])[1:]
+
+
+def test_columns_of_folders_come_with_the_files_in_the_order_of_their_paths(bench: Any) -> None:
+    for day in ("2", "10", "__HIVE_DEFAULT_PARTITION__"):
+        bench.parquet(bench.table([float(len(day)), 0.0]), f"in/day={day}/in.parquet")
+    found = read(bench.folder / "in", ["day", "amount"])
+    assert found == {
+        "day": ["10", "10", "2", "2", None, None],
+        "amount": [2.0, 0.0, 1.0, 0.0, 26.0, 0.0],
+    }
+    assert read(bench.folder / "in", ["amount", "day"], 3)["day"] == ["2", None, None]
+    assert read(f"{bench.folder}/in/day=1*/*.parquet", ["day"]) == {"day": ["10", "10"]}
+    assert read(bench.folder / "in" / "day=2", ["day"]) == {"day": ["2", "2"]}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "arrow"])
+def test_column_that_folder_and_file_have_must_agree(bench: Any, kind: str) -> None:
+    (bench.folder / "id=c0").mkdir()
+    getattr(bench, kind)(bench.table([1.0]), f"id=c0/in.{kind}")
+    assert read(bench.folder, ["id"]) == {"id": ["c0"]}
+    getattr(bench, kind)(bench.table([1.0, 2.0]), f"id=c0/in.{kind}")
+    assert read(bench.folder, ["amount"])["amount"] in ([1.0, 2.0], ["1", "2"])
+    with pytest.raises(InvalidInput, match=r"in\.\w+: id: expected 'c0', as the name of its fol"):
+        read(bench.folder, ["id"])
+
+
+def test_fingerprint_binds_the_columns_of_folders(bench: Any) -> None:
+    one, two = bench.table([1.0]), bench.table([2.0])
+    for root, first, second in (("x", "day=1", "day=2"), ("y", "day=1", "day=3")):
+        bench.parquet(one, f"{root}/{first}/a.parquet")
+        bench.parquet(two, f"{root}/{second}/a.parquet")
+    bench.parquet(one, "z/day=1/b.parquet")
+    bench.parquet(two, "z/other/day=2/c.parquet")
+    prints = {root: fingerprint_of(bench.folder / root) for root in "xyz"}
+    assert prints["x"] == prints["z"] != prints["y"]
+
+
+def test_lines_come_with_the_columns_of_their_folders(bench: Any) -> None:
+    (bench.folder / "a=1").mkdir()
+    path = bench.text('{"a":1}\n\n{"b":2}', "a=1/in.jsonl")
+    opened = open_input(str(path))
+    assert opened.files[0].schema.names == ["a", "b"]
+    assert opened.rows_total is None
+    assert read(path, ["", "a"]) == {"": [b'{"a":1}\n', b'{"b":2}\n'], "a": ["1", "1"]}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.batch.inputs import FORMATS, Input, OpenFile
-from twofold.batch.layout import Layout, Stamp, lay_out
+from twofold.batch.layout import Layout, Stamp, lay_out, parsed
 from twofold.errors import InvalidInput
 from twofold.model.signature import Field, Output, Signature
 
@@ -211,3 +211,73 @@ def test_label_columns_of_batches_with_other_dictionaries_are_joined() -> None:
     table = found.table(pieces, STAMP)
     assert table.column("id").to_pylist() == ["x", "y", "z", None, "x"]
     assert table.column("id").num_chunks == 1
+
+
+def in_folders(
+    *folders: dict[str, str | None], schema: pa.Schema | None = None, lines: bool = False
+) -> Input:
+    kind = next(known for known in FORMATS if known.is_lines == lines)
+    own = pa.schema(COLUMNS) if schema is None else schema
+    files: list[OpenFile] = []
+    for number, values in enumerate(folders):
+        extra = [pa.field(name, pa.string()) for name in values if name not in own.names]
+        in_both = frozenset(values).intersection(own.names)
+        found = pa.schema([*own, *extra])
+        files.append(OpenFile(Path(f"f{number}"), found, None, 0, 0, values, in_both))
+    return Input("in", kind, tuple(files))
+
+
+DAY = Field(name="day", type="int64")
+WITH_DAY = Signature(fields=(*SIGNATURE.fields, DAY), ignored=("id", "note"))
+
+
+def test_column_of_folders_is_text_unless_a_field_says_otherwise() -> None:
+    found = lay_out(
+        in_folders({"day": "1", "site": "2"}, {"day": None, "site": "x"}),
+        WITH_DAY,
+        VALUE,
+        key="site",
+        keep=["day"],
+    )
+    assert found.passed == (pa.field("site", pa.string()), pa.field("day", pa.int64()))
+    assert found.parsed == (DAY,)
+    assert parsed(DAY, pa.array(["07", None])).to_pylist() == [7, None]
+
+
+def test_folder_that_is_no_value_of_its_field_is_named() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lay_out(in_folders({"day": "1"}, {"day": "x"}), WITH_DAY, VALUE, key=None, keep=())
+    assert str(caught.value) == ("f1: day: expected int64, got string 'x'. Rename the folder.")
+
+
+def test_folder_that_nothing_asks_for_is_no_unknown_column() -> None:
+    found = lay_out(in_folders({"run": "5"}), SIGNATURE, VALUE, key="id", keep=())
+    assert "run" not in found.read
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_file_beside_the_folders_of_the_others_is_named(lines: bool) -> None:
+    source = in_folders({"day": "1"}, {}, lines=lines)
+    with pytest.raises(InvalidInput, match=r"^f1: day: expected a folder day=\.\.\., got none, wh"):
+        lay_out(source, WITH_DAY, VALUE, key=None, keep=())
+
+
+def test_column_that_the_files_have_is_theirs() -> None:
+    schema = pa.schema({**COLUMNS, "day": pa.int16()})
+    found = lay_out(in_folders({"day": "1"}, schema=schema), WITH_DAY, VALUE, key="day", keep=())
+    assert found.passed == (pa.field("day", pa.int16()),)
+    assert found.parsed == ()
+
+
+def test_lines_are_read_whole_and_what_is_copied_has_the_type_of_its_field_or_is_text() -> None:
+    source = in_folders({"day": "1"}, lines=True)
+    found = lay_out(source, WITH_DAY, VALUE, key="id", keep=["amount", "day"])
+    assert found.read == ["", "day"]
+    assert [str(field.type) for field in found.passed] == ["string", "double", "int64"]
+
+
+def test_key_that_no_line_has_is_refused_where_any_line_could_be_read() -> None:
+    with pytest.raises(InvalidInput, match="in: --key nope: expected a column, got only id, amou"):
+        lay_out(in_folders({}, lines=True), SIGNATURE, VALUE, key="nope", keep=())
+    empty = in_folders({}, schema=pa.schema([]), lines=True)
+    assert lay_out(empty, SIGNATURE, VALUE, key="nope", keep=()).key == "nope"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twofold.batch import stage
 from twofold.batch.ledger import parse_ledger
 from twofold.batch.run import RunState
 from twofold.batch.watch import Step
-from twofold.errors import CommitUnknown, TwofoldError
+from twofold.errors import CommitUnknown, InvalidInput, TwofoldError
 
 VALUES = [*map(float, range(10)), None, 666.0, *map(float, range(12, 30))]
 
@@ -44,6 +46,24 @@ def test_crash_before_any_durable_step_is_healed_with_the_same_bytes(
         del found["manifest.json"]
         assert found == {name: wanted[name] for name in wanted if name != "manifest.json"}, step
         assert (result.state is RunState.ALREADY_COMMITTED) == (step is Step.SYNC)
+
+
+def test_commit_that_was_cut_off_is_made_sure_before_it_is_called_one(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = bench.parquet(bench.table(VALUES))
+
+    def fall(step: Step) -> None:
+        if step is Step.SYNC:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(source, at=fall)
+    synced: list[Path] = []
+    monkeypatch.setattr(stage, "_sync", synced.append)
+    assert bench.run(source).state is RunState.ALREADY_COMMITTED
+    assert bench.committed.parent in synced
+    assert not (bench.committed.parent / ".twofold" / bench.committed.name / "quarantine").exists()
 
 
 @settings(max_examples=25, deadline=None)
@@ -174,3 +194,67 @@ def test_full_disk_is_an_error_that_says_how_to_go_on(bench: Any, step: Step) ->
     with pytest.raises(TwofoldError, match="No space left on device"):
         bench.run(source, at=fail)
     assert bench.run(source).state is RunState.COMMITTED
+
+
+LINES = [
+    '{"id": "a", "amount": 1.5, "plan": "basic"}',
+    '{"id": "b", "amount": "2", "plan": null}',
+    '{"id": "c", "amount": 3',
+    '{"id": "d", "amount": 4, "plan": "pro", "note": {"x": []}}',
+    "[1, 2]",
+    "",
+    '{"id": "f", "plan": "pro"}',
+    '{"id": "g", "amount": 7, "amount": 8, "plan": "pro"}',
+    '{"id": "h", "amount": 9, "plan": "gold"}',
+    '{"id": "i", "amount": 10, "plan": "pro"}',
+]
+
+
+def as_lines(bench: Any) -> Any:
+    return bench.text("\n".join((LINES + [LINES[0]] * 6) * 2), "in.jsonl")
+
+
+def as_folders(bench: Any) -> Any:
+    for number in range(4):
+        bench.parquet(bench.table(VALUES[number * 7 :][:7]), f"in/day={number}/in.parquet")
+    return bench.folder / "in"
+
+
+@settings(max_examples=10, deadline=None)
+@given(make=st.sampled_from([as_lines, as_folders]), rows=st.integers(1, 24))
+def test_lines_and_folders_go_on_to_the_same_bytes(
+    new_bench: Callable[[], Any], crash: type[BaseException], make: Any, rows: int
+) -> None:
+    bench, undisturbed = new_bench(), new_bench()
+    for each in (bench, undisturbed):
+        each.keep = ("day",) if make is as_folders else ("amount",)
+    undisturbed.run(make(undisturbed))
+    source = make(bench)
+
+    def stop(progress: Any) -> None:
+        if progress.rows_done >= rows:
+            raise crash
+
+    with pytest.raises(crash):
+        bench.run(source, progress=stop)
+    bench.run(source)
+    found, wanted = bench.digests(), undisturbed.digests()
+    del found["manifest.json"], wanted["manifest.json"]
+    assert found == wanted
+
+
+def test_files_that_changed_their_folders_are_another_input(
+    bench: Any, crash: type[BaseException]
+) -> None:
+    bench.keep = ("day",)
+    source = as_folders(bench)
+
+    def stop(progress: Any) -> None:
+        if progress.rows_done:
+            raise crash
+
+    with pytest.raises(crash):
+        bench.run(source, progress=stop)
+    (source / "day=3").rename(source / "day=4")
+    with pytest.raises(InvalidInput, match="another content of the input"):
+        bench.run(source)

@@ -392,3 +392,61 @@ def test_model_that_fails_on_every_row_overdraws_the_budget(
     with pytest.raises(BudgetExceeded):
         bench.run(bench.parquet(bench.table(counting(30))), predictor=doubler(on_call=fail))
     assert bench.set_aside(bench.staged)[0]["reason"] == "the model raised OSError: gone"
+
+
+def test_lines_that_are_no_rows_are_set_aside_with_their_number_and_reason(bench: Any) -> None:
+    lines = [
+        '{"id": 1, "amount": 1.5, "plan": "basic"}',
+        '{"id": "b", "amount": "2", "plan": null}',
+        '{"id": "c", "amount": 3',
+        '{"id": "d", "amount": 4, "plan": "pro", "note": {"x": []}}',
+        "[1, 2]",
+        '{"id": "f", "plan": "pro"}',
+        '{"id": "g", "amount": 7, "amount": 8, "plan": "pro"}',
+        '{"id": "h", "amount": 8, "plan": "pro", "colour": "red"}',
+    ]
+    bench.settings = BatchSettings(max_quarantined_ratio=1.0)
+    result = bench.run(bench.text("\n".join(lines), "in.jsonl"), keep=("plan",))
+    assert result.manifest.input.format == "jsonl"
+    assert bench.predictions().select(["id", "plan", "prediction"]).to_pylist() == [
+        {"id": "1", "plan": "basic", "prediction": 3.0},
+        {"id": "d", "plan": "pro", "prediction": 8.0},
+    ]
+    found = [(row["row"], row["key"], row["field"]) for row in bench.set_aside()]
+    assert found == [
+        (1, "b", "amount"),
+        (2, None, ""),
+        (4, None, ""),
+        (5, "f", "amount"),
+        (6, None, ""),
+        (7, "h", "colour"),
+    ]
+    reasons = [row["reason"] for row in bench.set_aside()]
+    assert reasons[0] == "expected float64, got string '2'. Send a number."
+    assert reasons[2].startswith("expected a JSON object, got a list of 2. ")
+    assert reasons[3] == "expected float64, got nothing. Send amount."
+    assert reasons[4].startswith("expected each name once in an object, got string 'amount' twice")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_field_that_only_folders_have_is_parsed_and_copied(bench: Any, kind: str) -> None:
+    for amount in ("1.5", "2", "__HIVE_DEFAULT_PARTITION__"):
+        folder = bench.folder / "in" / f"amount={amount}" / "plan=ba%73ic"
+        folder.mkdir(parents=True)
+        table = pa.table({"id": pa.array(["x", "y"])})
+        if kind == "jsonl":
+            (folder / "in.jsonl").write_text('{"id": "x"}\n{"id": "y"}\n')
+        else:
+            getattr(bench, kind)(table, f"{folder}/in.{kind}")
+    bench.run(bench.folder / "in", keep=("amount", "plan"))
+    found = bench.predictions().select(["id", "amount", "plan", "prediction"]).to_pydict()
+    assert found == {
+        "id": ["x", "y", "x", "y"],
+        "amount": [1.5, 1.5, 2.0, 2.0],
+        "plan": ["basic"] * 4,
+        "prediction": [3.0, 3.0, 4.0, 4.0],
+    }
+    assert [(row["row"], row["key"], row["field"]) for row in bench.set_aside()] == [
+        (4, "x", "amount"),
+        (5, "y", "amount"),
+    ]

@@ -1,0 +1,97 @@
+"""The points of the matrix: which fault strikes a run where."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+
+from crash_matrix.calls import Call
+
+
+class Fault(enum.StrEnum):
+    """What happens to a run."""
+
+    KILL_AT_STEP = "SIGKILL at a step"
+    KILL_AT_CALL = "SIGKILL at a call"
+    NO_SPACE = "ENOSPC"
+    BROKEN_DISK = "EIO"
+
+
+# The calls that a full disk refuses, and those that a broken one does.
+STRIKES = {
+    Fault.NO_SPACE: {"open", "openat", "creat", "write", "writev", "pwrite64", "pwritev", "mkdir",
+                     "mkdirat", "rename", "renameat", "renameat2", "fsync", "fdatasync"},
+    Fault.BROKEN_DISK: {"open", "openat", "creat", "write", "writev", "pwrite64", "pwritev",
+                        "mkdir", "mkdirat", "rename", "renameat", "renameat2", "fsync",
+                        "fdatasync", "truncate", "ftruncate", "unlink", "unlinkat", "rmdir",
+                        "close"},
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One fault at one place.
+
+    Attributes:
+        fault: What happens.
+        operation: The step, or the system call.
+        path: What the call is about, within the output folder; "" for a step.
+        number: Which event from the start of the run; or which call of this name on this path.
+        after: The step at which an earlier attempt was killed; 0 if the first one is disturbed.
+    """
+
+    fault: Fault
+    operation: str
+    path: str
+    number: int
+    after: int = 0
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        place = f" on {self.path}" if self.path else ""
+        attempt = ", second attempt" if self.after else ""
+        return f"{self.fault}: {self.operation}{place}, number {self.number}{attempt}"
+
+
+def step_points(steps: Iterable[str]) -> list[Point]:
+    """Make a point of each step event of an undisturbed run."""
+    return [
+        Point(Fault.KILL_AT_STEP, step, "", number) for number, step in enumerate(steps, start=1)
+    ]
+
+
+def call_points(calls: Iterable[Call], under: str, *, after: int = 0) -> list[Point]:
+    """Make the points of an undisturbed attempt's calls that change something.
+
+    Where two threads make the same call on one path, the fault strikes whichever does first: the
+    other has no point.
+
+    Args:
+        calls: As recorded.
+        under: The output folder, which the paths of the points are relative to.
+        after: The step at which the attempt before was killed.
+    """
+    first: dict[tuple[str, str, int], bool] = {}
+    for call in calls:
+        path = call.path.removeprefix(under).lstrip("/") or "."
+        first.setdefault((call.name, path, call.number), call.writes)
+    places = [place for place, writes in first.items() if writes]
+    return [
+        Point(fault, *place, after=after)
+        for fault in (Fault.KILL_AT_CALL, Fault.NO_SPACE, Fault.BROKEN_DISK)
+        for place in places
+        if fault not in STRIKES or place[0] in STRIKES[fault]
+    ]
+
+
+def order(points: Iterable[Point]) -> list[Point]:
+    """Put the points of one fault and one operation together."""
+    points = list(points)
+    faults = list(Fault)
+    operations = list(dict.fromkeys(point.operation for point in points))
+
+    def place(point: Point) -> tuple[int, int]:
+        return faults.index(point.fault), operations.index(point.operation)
+
+    return sorted(points, key=place)
