@@ -49,7 +49,7 @@ TIMES = (3, 10)
 CLIENT_CONNECTIONS = 1024
 CLIENT_TIMEOUT_S = 1.0
 RETRIES = 3
-MAX_ATTEMPTS_PER_S = 16_000.0 * len(all_cores())
+MAX_ATTEMPTS_PER_S = 8_000.0 * len(all_cores())
 """What client and server can do on this machine while a core predicts."""
 STALL_S, BEFORE_STALL_S, WATCH_S = 2.0, 1.0, 0.6
 

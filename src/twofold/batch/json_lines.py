@@ -6,7 +6,6 @@ see another row than real time does. Then each line is parsed and checked as a r
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from twofold.batch.read_jsonl import LINE
 from twofold.errors import InvalidInput
 from twofold.model import arrow
 from twofold.model.columns import arrow_type
+from twofold.model.members import name_twice
 from twofold.model.rows import FieldProblem, RowCheck, describe, field_check
 from twofold.model.signature import MAX_EXACT_INT, Field, Signature
 from twofold.model.tables import one_batch
@@ -162,16 +162,18 @@ class JsonLines:
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
-            row = msgspec.json.decode(line)
-            # Outside of texts a colon stands after every name and nowhere else.
-            if isinstance(row, dict) and line.count(b":") != len(row):  # type: ignore[arg-type]
-                json.loads(line, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+            row: Any = msgspec.json.decode(line)
+            twice = name_twice(line, members=len(row)) if isinstance(row, dict) else None  # type: ignore[arg-type]
         except NOT_JSON as error:
             why = str(error).rstrip(".") if not isinstance(error, RecursionError) else "too deep"
             got = f"a line that can't be read ({why})"
             raise _BadLineError(f"expected a JSON object, got {got}. {ONE_OBJECT}") from error
         if not isinstance(row, dict):
             raise _BadLineError(f"expected a JSON object, got {describe(row)}. {ONE_OBJECT}")
+        if twice is not None:
+            raise _BadLineError(
+                f"expected each name once in an object, got {describe(twice)} twice. Write one."
+            )
         return row  # type: ignore[return-value] - JSON has no other names than text
 
     def _copies(self, members: Mapping[str, Any], line: bytes) -> dict[str, Any]:
@@ -312,14 +314,3 @@ def _agree(value: Any, folder: str | None) -> bool:
         return not isinstance(value, bool) and value == float(folder)
     except ValueError:
         return False
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _BadLineError(
-            f"expected each name once in an object, got {describe(twice)} twice. Write one."
-        )
-    return members

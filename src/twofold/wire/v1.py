@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 
 from twofold.errors import InvalidInput, problem
+from twofold.model.members import name_twice
 from twofold.model.rows import describe
 from twofold.serving.service import Contract
 from twofold.wire.call import Around, Call, Form, Plain
@@ -141,20 +141,11 @@ def _check_names(text: bytes, body: _Body) -> None:
         rows += body.rows
     members = sum(len(row) for row in rows if isinstance(row, dict))
     members += (body.row is not msgspec.UNSET) + (body.rows is not msgspec.UNSET)
-    # Outside of texts a colon stands after every name and nowhere else.
-    if text.count(b":") != members:
-        json.loads(text, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+    twice = name_twice(text, members=members)
+    if twice is not None:
         raise InvalidInput(
             problem("body", "each name once in an object", f"{describe(twice)} twice", "Send one.")
         )
-    return members
 
 
 def _check_kind(kind: bytes) -> None:

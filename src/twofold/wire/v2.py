@@ -27,8 +27,8 @@ MAX_LENGTH_DIGITS = 18
 CONTENT_TYPE = re.compile(
     rb"application/(octet-stream|json\s*(;\s*charset\s*=\s*\"?utf-8\"?)?)\s*", re.IGNORECASE
 )
-DATA = re.compile(rb'"data"\s*:\s*\[?(\[(?:[^][{}"]|"(?:[^"\\]|\\.)*")*\])')
-"""A tensor's values in JSON: a flat list."""
+DATA = re.compile(rb'"data"\s*+:\s*+\[?(\[(?:[^][{}"]|"(?:[^"\\]|\\.)*+")*+\])', re.DOTALL)
+"""A tensor's values in JSON: a flat list. In what is no JSON it could look for them for seconds."""
 MAX_PLANS = 64
 MAX_PLAN_HEADER_BYTES = 4096
 
@@ -88,6 +88,7 @@ class V2:
         return Form((head,), read, plan.raw_bytes, respond)
 
     def _form_of_json(self, body: bytes) -> Form | None:
+        read_head(body)  # see DATA
         places = [found.span(1) for found in DATA.finditer(body)]
         starts, ends = zip(*places, strict=True) if places else ((), ())
         parts = tuple(

@@ -128,7 +128,11 @@ def test_an_interrupted_run_keeps_its_name(source: pa.Table) -> None:
         ({"model": "nope"}, UnknownModel, "expected a model among: drifting, offer, got 'nope'"),
         ({"model": "offer@9"}, UnknownModel, "offer: expected a version among: 1, 2, got '9'"),
         ({"model": "../offer"}, InvalidInput, "model name: expected 1 to 64 letters"),
-        ({"input": "no.parquet"}, InvalidInput, "no.parquet: expected a Parquet, CSV, JSON Lines or Arrow IPC"),
+        (
+            {"input": "no.parquet"},
+            InvalidInput,
+            "no.parquet: expected a Parquet, CSV, JSON Lines or Arrow IPC",
+        ),
         ({"run_id": "../up"}, InvalidInput, "--run-id: expected 1 to 64 letters"),
         ({"run_id": ""}, InvalidInput, "--run-id: expected 1 to 64 letters"),
         ({"key": "nope"}, InvalidInput, "--key nope: expected a column, got only customer, spend"),
@@ -211,13 +215,25 @@ def test_resuming_a_committed_run_needs_neither_model_nor_input(source: pa.Table
     assert (again.manifest, again.rows_resumed, again.elapsed_s) == (done.manifest, 20, 0.0)
 
 
+def test_resuming_a_committed_run_makes_sure_of_its_commit(
+    source: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_batch(request(run_id="night"), watch=watch())
+    synced: list[Path] = []
+    monkeypatch.setattr("twofold.batch.stage._sync", synced.append)
+    resume_run(OUT, "night", watch=watch())
+    assert OUT in synced
+
+
 def test_an_interrupted_run_needs_its_input_as_it_was(source: pa.Table) -> None:
     interrupt()
     pq.write_table(source.slice(1), "in.parquet")
     with pytest.raises(InvalidInput, match=r"^--run-id night: expected the same run as when it st"):
         resume_run(OUT, "night", watch=watch())
     Path("in.parquet").unlink()
-    with pytest.raises(InvalidInput, match=r"in\.parquet: expected a Parquet, CSV, JSON Lines or Arrow IPC f"):
+    with pytest.raises(
+        InvalidInput, match=r"in\.parquet: expected a Parquet, CSV, JSON Lines or Arrow IPC f"
+    ):
         resume_run(OUT, "night", watch=watch())
     assert run_status(OUT, "night").phase is Phase.INTERRUPTED
 

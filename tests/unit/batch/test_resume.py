@@ -66,6 +66,31 @@ def test_commit_that_was_cut_off_is_made_sure_before_it_is_called_one(
     assert not (bench.committed.parent / ".twofold" / bench.committed.name / "quarantine").exists()
 
 
+def test_commit_that_cannot_be_made_sure_is_called_neither_way(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = bench.parquet(bench.table(VALUES))
+    bench.run(source)
+
+    def broken(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(stage, "_sync", broken)
+    with pytest.raises(CommitUnknown, match="Input/output error"):
+        bench.run(source)
+
+
+def test_run_is_committed_even_if_nothing_can_be_cleaned_up_behind_it(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path, names: set[str]) -> None:
+        if not names and bench.committed.exists():
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(stage, "_delete_others", broken)
+    assert bench.run(bench.parquet(bench.table(VALUES))).state is RunState.COMMITTED
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 12), max_size=6))
 def test_run_that_falls_again_and_again_ends_with_the_same_bytes(

@@ -153,7 +153,11 @@ def test_a_run_that_another_process_works_on_exits_with_5(cli: Any) -> None:
     ("arguments", "kind", "words"),
     [
         (["nope", "rows.parquet"], "UnknownModel", "expected a model among: price, got 'nope'"),
-        (["price", "no.csv"], "InvalidInput", "no.csv: expected a Parquet, CSV, JSON Lines or Arrow IPC file"),
+        (
+            ["price", "no.csv"],
+            "InvalidInput",
+            "no.csv: expected a Parquet, CSV, JSON Lines or Arrow IPC file",
+        ),
         (["price", "cli_rules.py"], "InvalidInput", "expected a file name that ends in .parquet"),
         (["price", "rows.parquet", "--key", "no"], "InvalidInput", "--key no: expected a column"),
         (["price", "rows.parquet", "--keep", "no"], "InvalidInput", "--keep no: expected a colu"),

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import struct
+import time
 from typing import Any
 
 import msgspec
@@ -333,6 +334,28 @@ def test_clients_that_repeat_nothing_are_soon_left_to_others(sides: tuple[Side, 
     for _ in range(1_000):
         assert not isinstance(desk.take(COMMON["tensors in JSON"], 100.0), bytes)
     assert 0 < len(told) < 100
+
+
+def test_reader_that_breaks_leaves_the_request_to_others(sides: tuple[Side, Side]) -> None:
+    def learn(body: bytes, length: bytes | None) -> None:
+        raise ZeroDivisionError
+
+    desk = sides[0].desk(form=learn)
+    assert not isinstance(desk.take(COMMON["tensors in JSON"], 100.0), bytes)
+
+
+@pytest.mark.parametrize(
+    "piece", [b'"data":[\\"', b'"data":["', b'"data":[1,', b'{"row":', b"}   "]
+)
+def test_forms_are_looked_for_in_no_time_in_whatever_is_sent(
+    sides: tuple[Side, Side], piece: bytes
+) -> None:
+    body = (piece * 16_384)[:65_000]
+    began_s = time.thread_time()
+    for target in (V1, V2):
+        assert not isinstance(sides[0].connections.take(request(body, target), 100.0), bytes)
+    # It took a quarter of a minute once: no machine is so slow, and none so quick.
+    assert time.thread_time() - began_s < 2.0
 
 
 def test_no_more_forms_are_kept_than_there_is_room_for(sides: tuple[Side, Side]) -> None:
