@@ -84,7 +84,9 @@ def tls(folder: Path, client: str | None = None) -> ssl.SSLContext:
     return context
 
 
-def ask(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, Any]:
+def ask(
+    url: str, context: ssl.SSLContext | None = None, *, body: str = BODY, **headers: str
+) -> tuple[int, Any]:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 0
     connection = (
@@ -94,7 +96,7 @@ def ask(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tupl
     )
     with contextlib.closing(connection):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("POST", PREDICT, BODY, named)
+        connection.request("POST", PREDICT, body, named)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
 
@@ -109,6 +111,8 @@ def test_tls_serves_what_plain_http_serves_and_nothing_in_the_open(
     with serving(registry, **files) as url:
         assert url.startswith("https://")
         assert ask(url, tls(certificates))[1]["prediction"] == 5.0
+        # Read in many turns, and whole.
+        assert ask(url, tls(certificates), body=BODY + " " * 9_000_000)[1]["prediction"] == 5.0
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname, parts.port), timeout=LIMIT_S) as client:
             client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
