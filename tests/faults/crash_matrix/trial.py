@@ -24,6 +24,9 @@ WORDS = {fault: os.strerror(error) for fault, error in ERRNOS.items()}
 # What these fail to do may be done already: the folder is there, the file is on disk. If it isn't,
 # the run fails later, or its output differs.
 MAY_PASS = {"close", "mkdir"}
+# Behind the commit, what was staged is taken away: what stays there harms nobody, and goes with the
+# next attempt.
+TAKES_AWAY = {"unlink", "unlinkat", "rmdir"}
 # Lines have checksums of their own, and what a lost one spoke of is done again: the ledger may be
 # added to after a failed fsync, where another file has to be written anew.
 CHECKED_LINE_BY_LINE = "ledger.jsonl"
@@ -111,7 +114,8 @@ def _wrong_end(point: Point, ended: Ended, *, committed: bool) -> list[str]:
     if point.fault not in ERRNOS or not _reached(point, ended):
         return []
     if ended.code == 0:
-        return [] if point.operation in MAY_PASS else ["the error was passed over"]
+        may_pass = MAY_PASS | TAKES_AWAY if committed else MAY_PASS
+        return [] if point.operation in may_pass else ["the error was passed over"]
     wrong = []
     if ended.code not in (FAILED, COMMIT_UNKNOWN):
         wrong.append(f"exit code {ended.code}")
