@@ -22,6 +22,7 @@ from twofold.app.batch import BatchSettings, RunState, resume_run
 ROWS = 4_000
 PARTITION_ROWS = 512
 DEADLINE_S = 120
+LOST = 5
 
 # Slow enough for a kill to land inside a batch; fails on one row, to be set aside.
 MODEL = """
@@ -41,6 +42,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from twofold.app.batch import BatchSettings, RunRequest, Watch, run_batch
+from twofold.errors import LeaseHeld
 
 def at(step):
     print("step", step.name, flush=True)
@@ -48,22 +50,24 @@ def at(step):
 
 folder = Path(sys.argv[1])
 now = datetime(2026, 1, 31, tzinfo=timezone.utc)
-result = run_batch(
-    RunRequest(
-        model="doubler",
-        input=str(folder / "in.parquet"),
-        output=Path(sys.argv[2]),
-        registry=folder / "registry",
-        key="id",
-        run_id="night",
-    ),
-    settings=BatchSettings(workers=2, batch_rows=100, partition_rows=int(sys.argv[3])),
-    watch=Watch(
-        progress=lambda progress: print("progress", progress.rows_done, flush=True),
-        clock=lambda: now,
-        step=at,
-    ),
+request = RunRequest(
+    model="doubler",
+    input=str(folder / "in.parquet"),
+    output=Path(sys.argv[2]),
+    registry=folder / "registry",
+    key="id",
+    run_id="night",
 )
+settings = BatchSettings(workers=2, batch_rows=100, partition_rows=int(sys.argv[3]))
+watch = Watch(
+    progress=lambda progress: print("progress", progress.rows_done, flush=True),
+    clock=lambda: now,
+    step=at,
+)
+try:
+    result = run_batch(request, settings=settings, watch=watch)
+except LeaseHeld:
+    sys.exit(5)
 print("resumed", result.rows_resumed, flush=True)
 """
 
@@ -165,6 +169,30 @@ def test_killed_runs_end_with_the_bytes_of_an_undisturbed_one(
     assert manifest["rows_in"] == ROWS
     assert manifest["rows_quarantined"] == 5
     assert set(undisturbed) == {file["name"] for file in manifest["files"]} | {"quarantine.parquet"}
+
+
+@pytest.mark.parametrize(
+    "step", ["START", "WRITE", "RENAME", "FINISH", "QUARANTINE", "MANIFEST", "COMMIT"]
+)
+def test_process_whose_lease_was_lost_commits_nothing_beside_the_one_that_has_it(
+    workplace: Path, undisturbed: dict[str, str], step: str
+) -> None:
+    output = workplace / f"forgotten-{step}"
+    with started(workplace, output, subprocess.PIPE) as late:
+        assert late.stdout is not None
+        assert late.stdin is not None
+        for line in late.stdout:
+            if line == f"step {step}\n":
+                break
+            if line.startswith("step"):
+                late.stdin.write("\n")
+                late.stdin.flush()
+        # As a network file system does that was restarted: the lock is gone, its holder isn't.
+        (output / ".twofold" / "night" / "lease").unlink()
+        run_to_the_end(workplace, output)
+        late.communicate("\n" * 100, timeout=DEADLINE_S)
+    assert late.returncode == LOST
+    assert digests(output) == undisturbed
 
 
 @pytest.mark.parametrize("step", ["START", "QUARANTINE", "MANIFEST", "COMMIT", "SYNC"])

@@ -17,8 +17,8 @@ from crash_matrix.scene import Scene, Undisturbed, make_scene, run_undisturbed, 
 from crash_matrix.table import as_markdown, rows_of
 from crash_matrix.trial import Outcome, try_point
 
-STAGED = ".twofold/night"
-DRAFT = f"{STAGED}/draft.parquet"
+STAGED = ".twofold/night/attempt-000001"
+DRAFT = f"{STAGED}/draft"
 
 STEPS = [("RENAME", 0), ("FINISH", -1), ("COMMIT", 0), ("SYNC", 0)]
 # The fault, the call, and which of the calls on this path from the start of the run.

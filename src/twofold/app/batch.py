@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from twofold.batch.repair import RepairRequest, repair
 from twofold.batch.request import RunRequest, new_run_id
 from twofold.batch.run import RunResult, RunState, run
 from twofold.batch.runs import Phase, RunStatus, list_runs, run_status
@@ -18,6 +19,7 @@ __all__ = [
     "BatchSettings",
     "Phase",
     "Progress",
+    "RepairRequest",
     "RunRequest",
     "RunResult",
     "RunState",
@@ -25,6 +27,7 @@ __all__ = [
     "Step",
     "Watch",
     "list_runs",
+    "repair_run",
     "resume_run",
     "run_batch",
     "run_status",
@@ -95,9 +98,41 @@ def resume_run(
         registry=Path(started.registry),
         key=identity.key,
         keep=identity.keep,
+        format=identity.format,
         run_id=run_id,
     )
     settings = dataclasses.replace(
         settings or BatchSettings(), partition_rows=identity.partition_rows
     )
     return run_batch(request, settings=settings, watch=watch)
+
+
+def repair_run(
+    request: RepairRequest,
+    *,
+    registry: Path,
+    settings: BatchSettings | None = None,
+    watch: Watch | None = None,
+) -> RunResult:
+    """Predict mended rows of a committed run's quarantine, and put them into it.
+
+    Args:
+        request: What to do.
+        registry: Where the model version is that predicted the run.
+        settings: How; partitions stay the run's own.
+        watch: What looks on.
+
+    Returns:
+        The run as it is now.
+
+    Raises:
+        InvalidInput: There is no such run, or it isn't committed.
+        UnknownModel: Its version isn't in the registry.
+        TwofoldError: See `twofold.batch.repair.repair`.
+    """
+    status = run_status(request.output, request.run_id)
+    if status.manifest is None:
+        fix = f"Resume it first: twofold batch resume {request.run_id} --output {request.output}"
+        raise InvalidInput(problem(request.run_id, "a committed run", str(status.phase), fix))
+    predictor = load(status.model, registry=registry)
+    return repair(predictor, request, settings or BatchSettings(), watch or Watch())

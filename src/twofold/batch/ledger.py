@@ -25,6 +25,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         input_fingerprint: The input's content.
         key: The key column.
         keep: The columns copied.
+        format: Of the part files.
         partition_rows: How the input is sliced.
         as_of: When the input was true; None in an attempt that doesn't say.
     """
@@ -35,6 +36,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     input_fingerprint: str
     key: str | None
     keep: tuple[str, ...]
+    format: str = "parquet"
     partition_rows: int
     as_of: datetime | None
 
@@ -134,6 +136,7 @@ def changes(then: Identity, now: Identity) -> list[str]:
         "input_fingerprint": "content of the input",
         "key": "key column",
         "keep": "kept columns",
+        "format": "format of the parts",
         "partition_rows": "partition_rows",
         "as_of": "as_of",
     }

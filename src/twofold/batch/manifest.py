@@ -86,7 +86,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What else shapes the bytes of the parts."""
 
     partition_rows: int
+    format: str = "parquet"
     compression: str
+
+
+class Repair(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the quarantine that were mended and put into their places.
+
+    Attributes:
+        input: Where they came from.
+        repaired_at: When; it stands beside their predictions.
+        rows_in: Rows given.
+        rows_predicted: Of these, those predicted; the others are still in the quarantine.
+    """
+
+    input: InputEntry
+    repaired_at: datetime
+    rows_in: int
+    rows_predicted: int
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         files: The parts, in the order of the input's rows.
         quarantine: The rows set aside; None if there are none.
         settings: What else shapes the bytes.
+        repairs: What was put in afterwards, in the order in which it was.
     """
 
     format: Literal[1] = 1
@@ -132,6 +150,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     quarantine: FileEntry | None
     settings: Settings
+    repairs: tuple[Repair, ...] = ()
 
 
 def check_counts(manifest: Manifest) -> None:

@@ -32,6 +32,15 @@ class Plan:
         return start + min(batches * self.batch_rows, self.partition_rows)
 
 
-def part_name(partition: int) -> str:
+def part_name(partition: int, suffix: str) -> str:
     """The file of a partition's predictions; names sort in the order of the rows."""
-    return f"part-{partition:06d}.parquet"
+    return f"part-{partition:06d}{suffix}"
+
+
+def repaired_name(partition: int, repair: int, suffix: str) -> str:
+    """The file that stands for a partition after its run was repaired for the `repair`-th time.
+
+    Another name than before, so that a reader with the manifest of before finds no other rows
+    under the names it knows.
+    """
+    return f"part-{partition:06d}-repair-{repair}{suffix}"

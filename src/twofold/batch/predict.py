@@ -125,14 +125,15 @@ def _set_aside(chunk: Chunk, key: str | None, faults: dict[int, tuple[str, str]]
     keys: list[str | None] = [None] * len(rows)
     if key is not None:
         column = chunk.rows.columns.column(key)
-        keys = _texts(column.take(arrow.from_numbers(np.array(rows, np.int64))))
+        keys = texts(column.take(arrow.from_numbers(np.array(rows, np.int64))))
     return [
         SetAside(chunk.first_row + row, text, *faults[row])
         for row, text in zip(rows, keys, strict=True)
     ]
 
 
-def _texts(column: pa.Array) -> list[str | None]:
+def texts(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
+    """Values as the quarantine writes them."""
     try:
         return column.cast(pa.string()).to_pylist()
     except pa.ArrowException:  # lists, structs and bytes have no text form of their own

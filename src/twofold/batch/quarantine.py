@@ -6,10 +6,12 @@ A run's quarantine file is there only if a row was set aside.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from twofold.model import arrow
 
@@ -68,6 +70,32 @@ class Budget:
                 f"at most {self.max_ratio:g} of {rows_total} rows set aside (max_quarantined_ratio)"
             )
         return None
+
+
+def read(path: Path) -> pa.Table:
+    """Read a quarantine file."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def without(
+    aside: pa.Table, mended: Collection[int], again: Mapping[int, tuple[str, str]]
+) -> pa.Table:
+    """Leave out rows that were mended, and say of others what is wrong with them now.
+
+    Args:
+        aside: A quarantine.
+        mended: Numbers of rows.
+        again: Numbers of other rows, and the field and the reason.
+    """
+    gone = set(mended)
+    left: list[SetAside] = []
+    for row in aside.to_pylist():
+        number = row["row"]
+        if number not in gone:
+            field, reason = again.get(number, (row["field"], row["reason"]))
+            left.append(SetAside(number, row["key"], field, reason))
+    return table_of(left)
 
 
 def part_name(partition: int) -> str:

@@ -35,12 +35,13 @@ from twofold.batch.manifest import (
     Settings,
     read_manifest,
 )
+from twofold.batch.part_files import PartFormat, check_writable, part_format
 from twofold.batch.plan import Plan
 from twofold.batch.predict import Predicted, predict_chunk
 from twofold.batch.quarantine import Budget, table_of
 from twofold.batch.request import RunRequest
 from twofold.batch.settings import BatchSettings
-from twofold.batch.stage import COMPRESSION, Stage, read_ledger
+from twofold.batch.stage import Stage, read_ledger
 from twofold.batch.watch import Progress, Watch
 from twofold.errors import BudgetExceeded, InvalidInput, problem
 from twofold.model.names import check_name
@@ -104,6 +105,8 @@ def run(
     layout = lay_out(
         source, predictor.signature, predictor.output, key=request.key, keep=request.keep
     )
+    parts = part_format(request.format)
+    check_writable(parts, layout.schema)
     files = describe_files(source)
     identity = Identity(
         run_id=run_id,
@@ -112,10 +115,11 @@ def run(
         input_fingerprint=fingerprint(files),
         key=request.key,
         keep=request.keep,
+        format=parts.name,
         partition_rows=settings.partition_rows,
         as_of=_utc(request.as_of),
     )
-    stage = Stage(request.output, run_id, watch.step)
+    stage = Stage(request.output, run_id, watch.step, parts)
 
     def committed_before() -> RunResult | None:
         manifest = read_manifest(stage.target)
@@ -131,10 +135,11 @@ def run(
         return before
     stage.make_folder()
     with hold_lease(stage.folder, run_id):
-        # Another process may have committed it before this one got the lease.
+        stage.take_over()
+        # Another process may have committed it before; from here on none can.
         if before := committed_before():
             return before
-        job = _Job(predictor, source, files, layout, settings)
+        job = _Job(predictor, source, files, layout, parts, settings)
         return _Attempt(job, stage, watch, began_s).go(identity, request.registry)
 
 
@@ -150,6 +155,7 @@ def _identity_of(manifest: Manifest) -> Identity:
         input_fingerprint=manifest.input.fingerprint,
         key=manifest.key,
         keep=manifest.keep,
+        format=manifest.settings.format,
         partition_rows=manifest.settings.partition_rows,
         as_of=manifest.as_of,
     )
@@ -181,6 +187,7 @@ class _Job:
     source: Input
     files: tuple[InputFile, ...]
     layout: Layout
+    parts: PartFormat
     settings: BatchSettings
 
 
@@ -345,5 +352,9 @@ class _Attempt:
             ),
             files=tuple(entry.part for entry in self._finished),
             quarantine=self._stage.merge_quarantine(self._finished),
-            settings=Settings(partition_rows=identity.partition_rows, compression=COMPRESSION),
+            settings=Settings(
+                partition_rows=identity.partition_rows,
+                format=job.parts.name,
+                compression=job.parts.compression,
+            ),
         )

@@ -1,27 +1,35 @@
 """Staging and commit: files become durable where no reader looks, then visible all at once.
 
 ```
-DIR/.twofold/RUN_ID/ledger.jsonl     what the run is, which partitions are finished
-                    lease            held by the process at work
-                    parts/           becomes DIR/RUN_ID by one rename, the commit
-                    quarantine/      rows set aside, by partition
-                    quarantine.parquet  all of them, if the error budget was overdrawn
+DIR/.twofold/RUN_ID/lease            held by the process at work
+                    quarantine.parquet  rows set aside, if the error budget was overdrawn
+                    attempt-000001/  named anew by each process that takes the run over
+                        ledger.jsonl what the run is, which partitions are finished
+                        parts/       becomes DIR/RUN_ID by one rename, the commit
+                        quarantine/  rows set aside, by partition
 ```
 A crash at any instant leaves a ledger that speaks only of files that are whole.
+
+The number of the attempt is a fencing token: a process that lost its lease without knowing (it
+was stopped for an hour, its network file system forgot the lock) finds no folder by the name it
+knows, so that it can neither record anything nor commit. What it still writes to files it has
+open, nobody reads: the files of an attempt get their names when they are whole, and whoever takes
+over removes the others.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from twofold.batch import quarantine
+from twofold.batch.exchange import exchange
 from twofold.batch.ledger import Finished, Ledger, Started, parse_ledger, render_entry
 from twofold.batch.manifest import (
     MANIFEST_FILE,
@@ -30,14 +38,24 @@ from twofold.batch.manifest import (
     check_counts,
     render_manifest,
 )
+from twofold.batch.part_files import PARQUET, PartFormat
 from twofold.batch.plan import part_name
 from twofold.batch.watch import Step
-from twofold.errors import CommitUnknown, ConfigError, TwofoldError, problem
+from twofold.errors import (
+    CommitUnknown,
+    ConfigError,
+    InvalidInput,
+    LeaseHeld,
+    TwofoldError,
+    problem,
+)
 
 STAGING_FOLDER = ".twofold"
+ATTEMPT = "attempt-"
 LEDGER_FILE = "ledger.jsonl"
-COMPRESSION = "zstd"
-COMPRESSION_LEVEL = 1
+DRAFT_FILE = "draft"
+READ_ATTEMPTS = 10
+"""A reader of the ledger may find it renamed under its hands, once for each process that fails."""
 
 
 def staging_folder(output: Path, run_id: str) -> Path:
@@ -47,23 +65,49 @@ def staging_folder(output: Path, run_id: str) -> Path:
 
 def read_ledger(folder: Path) -> Ledger:
     """Read the ledger of a staging folder; an empty one if there is none."""
-    try:
-        return parse_ledger((folder / LEDGER_FILE).read_bytes())
-    except FileNotFoundError:
-        return parse_ledger(b"")
+    for _ in range(READ_ATTEMPTS):
+        number = _newest_attempt(folder)
+        if number is None:
+            break
+        try:
+            return parse_ledger((_attempt(folder, number) / LEDGER_FILE).read_bytes())
+        except FileNotFoundError:
+            if _newest_attempt(folder) == number:
+                break
+    return parse_ledger(b"")
 
 
 class Stage:
-    """The staging folder of one run. Its caller holds the run's lease."""
+    """The staging folder of one run. Its caller holds the run's lease.
 
-    def __init__(self, output: Path, run_id: str, step: Callable[[Step], None]) -> None:
-        """Name the places; nothing is touched."""
+    `take_over` comes before everything that reads or writes an attempt.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        run_id: str,
+        step: Callable[[Step], None],
+        parts: PartFormat = PARQUET,
+    ) -> None:
+        """Name the places and the format of the parts; nothing is touched."""
         self.target = output / run_id
         self.folder = staging_folder(output, run_id)
         self._run_id = run_id
         self._step = step
-        self._parts = self.folder / "parts"
-        self._quarantine = self.folder / "quarantine"
+        self._format = parts
+        self._be(0)
+
+    def _be(self, number: int) -> None:
+        self._number = number
+        self._work = _attempt(self.folder, number)
+        self._parts = self._work / "parts"
+        self._quarantine = self._work / "quarantine"
+
+    @property
+    def suffix(self) -> str:
+        """How the names of parts end."""
+        return self._format.suffix
 
     def make_folder(self) -> None:
         """Make the staging folder, durably.
@@ -81,6 +125,18 @@ class Stage:
                 problem(where, "a folder that can be written to", str(error), "Choose another.")
             ) from error
 
+    def take_over(self) -> None:
+        """Shut out whoever worked on the run before: from now on it can't record nor commit."""
+        with self._disk():
+            self._step(Step.TAKE_OVER)
+            before = _newest_attempt(self.folder)
+            self._be((before or 0) + 1)
+            if before is None:
+                self._work.mkdir()
+            else:
+                _attempt(self.folder, before).rename(self._work)
+            _sync(self.folder)
+
     def resume(self) -> Ledger:
         """Take up what earlier attempts finished.
 
@@ -93,8 +149,10 @@ class Stage:
     def _resume(self) -> Ledger:
         for folder in (self._parts, self._quarantine):
             folder.mkdir(exist_ok=True)
+        # Another process may still have it open and write to it.
+        (self._work / DRAFT_FILE).unlink(missing_ok=True)
         ledger = read_ledger(self.folder)
-        path = self.folder / LEDGER_FILE
+        path = self._work / LEDGER_FILE
         if path.exists() and path.stat().st_size > ledger.valid_bytes:
             os.truncate(path, ledger.valid_bytes)
             _sync(path)
@@ -115,7 +173,7 @@ class Stage:
         with self._disk():
             self._step(Step.START)
             self._append(entry)
-            _sync(self.folder)
+            _sync(self._work)
 
     def finish(
         self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
@@ -128,11 +186,12 @@ class Stage:
         self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
     ) -> Finished:
         rows = part.num_rows + set_aside.num_rows
-        file = self._write(self._parts / part_name(partition), [part], part.schema)
+        name = part_name(partition, self._format.suffix)
+        file = self._write(self._parts / name, self._format, [part], part.schema)
         kept: FileEntry | None = None
         if set_aside.num_rows:
             path = self._quarantine / quarantine.part_name(partition)
-            kept = self._write(path, [set_aside], quarantine.SCHEMA)
+            kept = self._write(path, PARQUET, [set_aside], quarantine.SCHEMA)
         entry = Finished(
             partition=partition, first_row=first_row, rows_in=rows, part=file, quarantine=kept
         )
@@ -145,7 +204,7 @@ class Stage:
         path = self.folder / quarantine.QUARANTINE_FILE
         with self._disk():
             self._step(Step.QUARANTINE)
-            self._write(path, [*self._set_aside(finished), also], quarantine.SCHEMA)
+            self._write(path, PARQUET, [*self._set_aside(finished), also], quarantine.SCHEMA)
         return path
 
     def merge_quarantine(self, finished: Iterable[Finished]) -> FileEntry | None:
@@ -157,7 +216,77 @@ class Stage:
         path = self._parts / quarantine.QUARANTINE_FILE
         with self._disk():
             self._step(Step.QUARANTINE)
-            return self._write(path, _chain(first, tables), quarantine.SCHEMA)
+            return self._write(path, PARQUET, _chain(first, tables), quarantine.SCHEMA)
+
+    def begin_again(self) -> None:
+        """Make room for the parts of a run that is committed and to be repaired."""
+        with self._disk():
+            self._parts.mkdir(exist_ok=True)
+            _delete_others(self._parts, set())
+
+    def take(self, entry: FileEntry) -> FileEntry:
+        """Take a file of the committed run over as it is."""
+        with self._disk():
+            (self._parts / entry.name).hardlink_to(self.target / entry.name)
+        return entry
+
+    def read_part(self, entry: FileEntry) -> pa.Table:
+        """Read a part of the committed run.
+
+        Raises:
+            InvalidInput: It isn't as it was written, or its format can't be read back.
+        """
+        path = self.target / entry.name
+        if self._format.read is None or _digest(path) != entry.sha256:
+            fix = "Restore the file, or run the whole input again under a new run id."
+            raise InvalidInput(
+                problem(str(path), "the file that the manifest lists", "another or none", fix)
+            )
+        with self._disk():
+            return self._format.read(path)
+
+    def write_part(self, name: str, part: pa.Table) -> FileEntry:
+        """Stage a part of a run that is repaired."""
+        with self._disk():
+            return self._write(self._parts / name, self._format, [part], part.schema)
+
+    def write_quarantine(self, table: pa.Table) -> FileEntry:
+        """Stage the quarantine of a run that is repaired."""
+        path = self._parts / quarantine.QUARANTINE_FILE
+        with self._disk():
+            self._step(Step.QUARANTINE)
+            return self._write(path, PARQUET, [table], quarantine.SCHEMA)
+
+    def exchange(self, manifest: Manifest) -> None:
+        """Make a repaired run visible in the place of what it was, all at once.
+
+        Raises:
+            TwofoldError: The counts don't agree, or the file system can't do that; the run is as
+                it was.
+            CommitUnknown: The repair may be undone by a crash of the machine.
+        """
+        check_counts(manifest)
+        with self._disk():
+            self._write_manifest(manifest)
+            self._step(Step.EXCHANGE)
+            try:
+                exchange(self._parts, self.target)
+            except OSError as error:
+                if error.errno not in {errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}:
+                    raise
+                got = "one that can't"
+                fix = "Run the mended input again, under a new run id."
+                where = str(self.target)
+                raise TwofoldError(
+                    problem(where, "a file system that can exchange folders", got, fix)
+                ) from error
+            self._make_sure()
+
+    def forget(self) -> None:
+        """Remove what a repair has left behind; the run is done, whatever becomes of it."""
+        with contextlib.suppress(OSError):
+            _delete_others(self._parts, set())
+            self._parts.rmdir()
 
     def commit(self, manifest: Manifest) -> None:
         """Make the run visible, all at once.
@@ -171,6 +300,18 @@ class Stage:
             self._commit(manifest)
 
     def _commit(self, manifest: Manifest) -> None:
+        self._write_manifest(manifest)
+        self._step(Step.COMMIT)
+        try:
+            # The commit point: before it no reader sees the run, after it every reader does.
+            self._parts.rename(self.target)
+        except OSError as error:
+            if not self._is_fenced() and (self.target / MANIFEST_FILE).exists():
+                raise self._unknown(error) from error
+            raise
+        self._make_sure()
+
+    def _write_manifest(self, manifest: Manifest) -> None:
         self._step(Step.MANIFEST)
         path = self._parts / MANIFEST_FILE
         with path.open("wb") as file:
@@ -178,14 +319,8 @@ class Stage:
             file.flush()
             os.fsync(file.fileno())
         _sync(self._parts)
-        self._step(Step.COMMIT)
-        try:
-            # The commit point: before it no reader sees the run, after it every reader does.
-            self._parts.rename(self.target)
-        except OSError as error:
-            if (self.target / MANIFEST_FILE).exists():
-                raise self._unknown(error) from error
-            raise
+
+    def _make_sure(self) -> None:
         try:
             self._step(Step.SYNC)
         except OSError as error:
@@ -201,24 +336,36 @@ class Stage:
             CommitUnknown: It may not be on disk.
         """
         try:
-            for folder in (self.target.parent, self.folder):
+            newest = _attempt(self.folder, _newest_attempt(self.folder) or 0)
+            for folder in (self.target.parent, newest):
                 if folder.exists():
                     _sync(folder)
         except OSError as error:
             raise self._unknown(error) from error
         # The run is done, whatever becomes of what it has left.
         with contextlib.suppress(OSError):
-            _delete_others(self._quarantine, set())
-            self._quarantine.rmdir()
+            quarantine = newest / "quarantine"
+            _delete_others(quarantine, set())
+            quarantine.rmdir()
 
     @contextlib.contextmanager
     def _disk(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
+            if self._is_fenced():
+                raise self._fenced() from error
             fix = "Make room; then run the same command again, it goes on from here."
             where = str(self.folder)
             raise TwofoldError(problem(where, "a disk to write to", str(error), fix)) from error
+
+    def _is_fenced(self) -> bool:
+        return _newest_attempt(self.folder) not in {None, self._number}
+
+    def _fenced(self) -> LeaseHeld:
+        fix = "Leave it to that one; `twofold batch status` shows how far it is."
+        got = "another, which has taken it over meanwhile"
+        return LeaseHeld(problem(self._run_id, "this process alone on the run", got, fix))
 
     def _unknown(self, error: OSError) -> CommitUnknown:
         return CommitUnknown(
@@ -232,7 +379,7 @@ class Stage:
         )
 
     def _append(self, entry: Started | Finished) -> None:
-        with (self.folder / LEDGER_FILE).open("ab") as file:
+        with (self._work / LEDGER_FILE).open("ab") as file:
             file.write(render_entry(entry))
             file.flush()
             os.fsync(file.fileno())
@@ -240,8 +387,7 @@ class Stage:
     def _set_aside(self, finished: Iterable[Finished]) -> Iterator[pa.Table]:
         for entry in finished:
             if entry.quarantine:
-                with pq.ParquetFile(self._quarantine / entry.quarantine.name) as file:
-                    yield file.read()
+                yield quarantine.read(self._quarantine / entry.quarantine.name)
 
     def _is_sound(self, entry: Finished) -> bool:
         files = [(self._parts, entry.part), (self._quarantine, entry.quarantine)]
@@ -249,27 +395,15 @@ class Stage:
             file is None or _digest(folder / file.name) == file.sha256 for folder, file in files
         )
 
-    def _write(self, path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> FileEntry:
-        """Write a Parquet file under its final name only when it is whole and on disk."""
+    def _write(
+        self, path: Path, known: PartFormat, tables: Iterable[pa.Table], schema: pa.Schema
+    ) -> FileEntry:
+        """Write a file under its final name only when it is whole and on disk."""
         self._step(Step.WRITE)
-        draft = self.folder / "draft.parquet"
-        rows = 0
-        with (
-            pa.OSFile(str(draft), "wb") as sink,
-            pq.ParquetWriter(
-                sink,
-                schema,
-                compression=COMPRESSION,
-                compression_level=COMPRESSION_LEVEL,
-                use_dictionary=_repetitive(schema),  # type: ignore[arg-type] - names will do
-            ) as writer,
-        ):
-            for table in tables:
-                rows += table.num_rows
-                writer.write_table(table, row_group_size=max(1, table.num_rows))
+        draft = self._work / DRAFT_FILE
+        rows = known.write(draft, tables, schema)
         _sync(draft)
-        with pq.ParquetFile(draft) as file:
-            found = file.metadata.num_rows
+        found = known.count(draft)
         digest = _digest(draft)
         if found != rows or digest is None:
             fix = "Check the disk; then run the same command again."
@@ -280,17 +414,14 @@ class Stage:
         return FileEntry(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=digest)
 
 
-def _repetitive(schema: pa.Schema) -> list[str]:
-    """The columns that dictionaries make smaller.
+def _attempt(folder: Path, number: int) -> Path:
+    return folder / f"{ATTEMPT}{number:06d}"
 
-    Of keys and predictions hardly two are alike: looking for it takes longer than all else in
-    writing them.
-    """
-    return [
-        field.name
-        for field in schema
-        if not pa.types.is_floating(field.type) and not pa.types.is_integer(field.type)
-    ]
+
+def _newest_attempt(folder: Path) -> int | None:
+    """The number of the attempt under way or last made; None if there is none."""
+    found = (path.name.removeprefix(ATTEMPT) for path in folder.glob(f"{ATTEMPT}*"))
+    return max((int(number) for number in found if number.isdecimal()), default=None)
 
 
 def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -14,6 +14,7 @@ class Step(enum.StrEnum):
     Tests raise at a step to play a crash there.
     """
 
+    TAKE_OVER = "shut out earlier attempts"
     START = "append the start to the ledger"
     WRITE = "write a file of a partition"
     RENAME = "give a file its name"
@@ -21,6 +22,7 @@ class Step(enum.StrEnum):
     QUARANTINE = "write the quarantine of the run"
     MANIFEST = "write the manifest"
     COMMIT = "rename the run to its place"
+    EXCHANGE = "exchange the repaired run for what it was"
     SYNC = "make the rename durable"
 
 

@@ -60,6 +60,14 @@ def batch() -> None:
 @output_option
 @click.option("--key", metavar="COL", help="Column that identifies a row.")
 @click.option("--keep", multiple=True, metavar="COL", help="Column to pass through.")
+@click.option(
+    "--format",
+    "part_format",
+    type=click.Choice(["parquet", "csv", "arrow"]),
+    default="parquet",
+    show_default=True,
+    help="Of the files written.",
+)
 @click.option("--run-id", metavar="ID", help="The run's name.  [default: made from the time]")
 @settings_flags("batch", BatchSettings)
 @registry_option
@@ -82,6 +90,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         output=options["output"],
         key=options["key"],
         keep=options["keep"],
+        format=options["part_format"],
         run_id=options["run_id"],
     )
     with progress_bar(f"predicting with {model}") as show:
@@ -103,6 +112,35 @@ def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  #
     with progress_bar(f"resuming {run_id}") as show:
         result = resume_run(output, run_id, settings=settings.batch, watch=Watch(progress=show))
     _show_result(result, as_json=as_json)
+
+
+@batch.command()
+@click.argument("run_id")
+@click.argument("input_path", metavar="INPUT")
+@output_option
+@registry_option
+@json_option
+@command
+def repair(run_id: str, input_path: str, output: Path, registry: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Predict mended rows of a run's quarantine and put them into their places.
+
+    INPUT has the mended rows, with their numbers in a column `row`, as in the
+    quarantine. Rows that are still bad stay there.
+    """
+    from twofold.app.batch import RepairRequest, Watch, repair_run  # noqa: PLC0415 - heavy
+
+    settings = settings_from({"registry": registry})
+    request = RepairRequest(input=input_path, output=output, run_id=run_id)
+    with progress_bar(f"repairing {run_id}") as show:
+        result = repair_run(
+            request,
+            registry=settings.registry,
+            settings=settings.batch,
+            watch=Watch(progress=show),
+        )
+    last = result.manifest.repairs[-1]
+    mended = f"{last.rows_predicted:,} of {last.rows_in:,} mended rows predicted"
+    _show_result(result, mended, as_json=as_json)
 
 
 @batch.command("list")
@@ -165,7 +203,8 @@ def summary(status: RunStatus) -> dict[str, Any]:
     }
 
 
-def _show_result(result: RunResult, *, as_json: bool) -> None:
+def _show_result(result: RunResult, done: str = "", *, as_json: bool) -> None:
+    """Say what a command did: by default, that it ran."""
     manifest = result.manifest
     if as_json:
         print_json(
@@ -181,9 +220,12 @@ def _show_result(result: RunResult, *, as_json: bool) -> None:
     resumed = (
         f", {result.rows_resumed:,} of them by earlier attempts" if result.rows_resumed else ""
     )
+    done = done or (
+        f"{manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted{resumed}"
+    )
     talk().print(
-        f"{result.state}: {manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted"
-        f"{resumed}, {manifest.rows_quarantined:,} quarantined, in {result.elapsed_s:.1f} s",
+        f"{result.state}: {done}, {manifest.rows_quarantined:,} quarantined, "
+        f"in {result.elapsed_s:.1f} s",
         soft_wrap=True,
     )
     print_result(str(result.folder))

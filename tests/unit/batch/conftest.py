@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
+from twofold.batch.repair import RepairRequest, repair
 from twofold.batch.request import RunRequest
 from twofold.batch.run import RunResult, run
 from twofold.batch.settings import BatchSettings
@@ -75,6 +76,7 @@ class Bench:
     )
     key: str | None = "id"
     keep: tuple[str, ...] = ()
+    format: str = "parquet"
     run_id: str = "night"
     as_of: datetime | None = None
     seen: list[Progress] = field(default_factory=list)
@@ -90,6 +92,10 @@ class Bench:
     @property
     def staged(self) -> Path:
         return self.output / ".twofold" / self.run_id
+
+    @property
+    def attempt(self) -> Path:
+        return max(self.staged.glob("attempt-*"))
 
     def table(self, values: Sequence[float | None], **more: Any) -> pa.Table:
         columns = {
@@ -138,11 +144,20 @@ class Bench:
             registry=self.folder / "registry",
             key=bench.key,
             keep=bench.keep,
+            format=bench.format,
             run_id=bench.run_id,
             as_of=bench.as_of,
         )
         watch = Watch(progress=progress or self.seen.append, clock=lambda: NOW, step=at)
         return run(bench.predictor, request, bench.settings, watch)
+
+    def repair(
+        self, source: Path | str, *, at: Callable[[Step], None] = lambda _: None, **changed: Any
+    ) -> RunResult:
+        bench = replace(self, **changed)
+        request = RepairRequest(input=str(source), output=bench.output, run_id=bench.run_id)
+        watch = Watch(progress=self.seen.append, clock=lambda: NOW, step=at)
+        return repair(bench.predictor, request, bench.settings, watch)
 
     def predictions(self) -> pa.Table:
         parts = sorted(self.committed.glob("part-*.parquet"))

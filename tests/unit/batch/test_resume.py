@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold.batch import stage
-from twofold.batch.ledger import parse_ledger
+from twofold.batch.stage import read_ledger
 from twofold.batch.run import RunState
 from twofold.batch.watch import Step
 from twofold.errors import CommitUnknown, InvalidInput, TwofoldError
@@ -63,7 +63,7 @@ def test_commit_that_was_cut_off_is_made_sure_before_it_is_called_one(
     monkeypatch.setattr(stage, "_sync", synced.append)
     assert bench.run(source).state is RunState.ALREADY_COMMITTED
     assert bench.committed.parent in synced
-    assert not (bench.committed.parent / ".twofold" / bench.committed.name / "quarantine").exists()
+    assert not (bench.attempt / "quarantine").exists()
 
 
 def test_commit_that_cannot_be_made_sure_is_called_neither_way(
@@ -146,7 +146,7 @@ def test_file_changed_since_it_was_staged_is_made_again(
     undisturbed = new_bench()
     undisturbed.run(undisturbed.parquet(undisturbed.table(VALUES)))
     source = interrupted(bench, crash)
-    path = bench.staged / "parts" / "part-000001.parquet"
+    path = bench.attempt / "parts" / "part-000001.parquet"
     data = bytearray(path.read_bytes())
     data[10] ^= 1
     path.write_bytes(data)
@@ -159,7 +159,7 @@ def test_file_lost_since_it_was_staged_is_made_again(
     bench: Any, crash: type[BaseException]
 ) -> None:
     source = interrupted(bench, crash)
-    (bench.staged / "parts" / "part-000000.parquet").unlink()
+    (bench.attempt / "parts" / "part-000000.parquet").unlink()
     assert bench.run(source).rows_resumed == 0
     assert bench.predictions().num_rows == 28
 
@@ -169,17 +169,17 @@ def test_torn_ledger_line_is_as_if_it_were_never_written(
     bench: Any, crash: type[BaseException], cut: int
 ) -> None:
     source = interrupted(bench, crash)
-    ledger = bench.staged / "ledger.jsonl"
+    ledger = bench.attempt / "ledger.jsonl"
     os.truncate(ledger, ledger.stat().st_size - cut)
     assert bench.run(source).rows_resumed == 8
-    assert len(parse_ledger(ledger.read_bytes()).finished) == 4
+    assert len(read_ledger(bench.staged).finished) == 4
 
 
 def test_staging_holds_nothing_that_the_manifest_does_not_list(
     bench: Any, crash: type[BaseException]
 ) -> None:
     source = interrupted(bench, crash)
-    (bench.staged / "parts" / "part-000099.parquet").write_bytes(b"left by an older attempt")
+    (bench.attempt / "parts" / "part-000099.parquet").write_bytes(b"left by an older attempt")
     manifest = bench.run(source).manifest
     listed = {file.name for file in manifest.files} | {"manifest.json", "quarantine.parquet"}
     assert {path.name for path in bench.committed.iterdir()} == listed

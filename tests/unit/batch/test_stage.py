@@ -19,7 +19,7 @@ from twofold.batch.manifest import InputEntry, Manifest, ModelEntry, Settings, r
 from twofold.batch.quarantine import SetAside, table_of
 from twofold.batch.stage import Stage, read_ledger, staging_folder
 from twofold.batch.watch import Step
-from twofold.errors import CommitUnknown, ConfigError, TwofoldError
+from twofold.errors import CommitUnknown, ConfigError, LeaseHeld, TwofoldError
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 IDENTITY = Identity(
@@ -55,11 +55,16 @@ class Bench:
         return self.output / ".twofold" / "night"
 
     @property
+    def work(self) -> Path:
+        return max(self.folder.glob("attempt-*"))
+
+    @property
     def ledger(self) -> Ledger:
-        return parse_ledger((self.folder / "ledger.jsonl").read_bytes())
+        return parse_ledger((self.work / "ledger.jsonl").read_bytes())
 
     def begin(self) -> Bench:
         self.stage.make_folder()
+        self.stage.take_over()
         self.stage.resume()
         self.stage.start(STARTED)
         self.steps.clear()
@@ -133,7 +138,8 @@ def test_places_are_named_and_nothing_is_touched(new_stage: Bench) -> None:
 
 def test_folder_is_made_with_those_above_it_and_made_again_without_harm(new_stage: Bench) -> None:
     new_stage.stage.make_folder()
-    (new_stage.folder / "ledger.jsonl").write_bytes(render_entry(STARTED))
+    new_stage.stage.take_over()
+    (new_stage.work / "ledger.jsonl").write_bytes(render_entry(STARTED))
     new_stage.stage.make_folder()
     assert read_ledger(new_stage.folder).started == STARTED
 
@@ -150,8 +156,9 @@ def test_output_that_can_not_be_a_folder_is_the_operators_to_change(new_stage: B
 
 def test_fresh_stage_resumes_with_nothing(new_stage: Bench) -> None:
     new_stage.stage.make_folder()
+    new_stage.stage.take_over()
     assert new_stage.stage.resume() == Ledger(None, (), 0)
-    assert new_stage.steps == []
+    assert new_stage.steps == [Step.TAKE_OVER]
 
 
 def test_partition_is_recorded_with_the_digest_and_length_of_its_files(begun: Bench) -> None:
@@ -162,7 +169,7 @@ def test_partition_is_recorded_with_the_digest_and_length_of_its_files(begun: Be
         (entry.part, "parts", 2),
         (entry.quarantine, "quarantine", 1),
     ):
-        content = (begun.folder / folder / file.name).read_bytes()
+        content = (begun.work / folder / file.name).read_bytes()
         assert (file.bytes, file.rows) == (len(content), rows)
         assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert begun.ledger.finished == (entry,)
@@ -183,7 +190,7 @@ def test_only_columns_whose_values_repeat_are_written_with_a_dictionary(begun: B
         }
     )
     entry = begun.stage.finish(0, 0, table, table_of([]))
-    with pq.ParquetFile(begun.folder / "parts" / entry.part.name) as file:
+    with pq.ParquetFile(begun.work / "parts" / entry.part.name) as file:
         group = file.metadata.row_group(0)
         columns = [group.column(at) for at in range(group.num_columns)]
         assert file.read().cast(table.schema) == table
@@ -196,8 +203,8 @@ def test_only_columns_whose_values_repeat_are_written_with_a_dictionary(begun: B
 def test_partition_without_rows_set_aside_leaves_no_quarantine_file(begun: Bench) -> None:
     assert begun.finish(0, bad=()).quarantine is None
     assert begun.files() == [
-        ".twofold/night/ledger.jsonl",
-        ".twofold/night/parts/part-000000.parquet",
+        ".twofold/night/attempt-000001/ledger.jsonl",
+        ".twofold/night/attempt-000001/parts/part-000000.parquet",
     ]
 
 
@@ -206,8 +213,8 @@ def test_partition_is_recorded_only_after_its_files_have_their_names(begun: Benc
     with pytest.raises(TwofoldError):
         begun.finish(0)
     assert begun.steps == [Step.WRITE, Step.RENAME, Step.WRITE, Step.RENAME, Step.FINISH]
-    assert (begun.folder / "parts" / "part-000000.parquet").exists()
-    assert (begun.folder / "quarantine" / "quarantine-000000.parquet").exists()
+    assert (begun.work / "parts" / "part-000000.parquet").exists()
+    assert (begun.work / "quarantine" / "quarantine-000000.parquet").exists()
     assert begun.ledger.finished == ()
 
 
@@ -215,7 +222,7 @@ def test_file_has_its_name_only_when_it_is_whole(begun: Bench) -> None:
     begun.fail_at = Step.RENAME
     with pytest.raises(TwofoldError):
         begun.finish(0)
-    assert list((begun.folder / "parts").iterdir()) == []
+    assert list((begun.work / "parts").iterdir()) == []
 
 
 @pytest.mark.parametrize("step", [Step.WRITE, Step.RENAME, Step.FINISH])
@@ -253,9 +260,9 @@ def test_resume_takes_up_what_is_sound_before_the_first_harmed_file(
         sound, in_quarantine, what = harm
         entry = finished[sound]
         assert entry.quarantine is not None
-        path = bench.folder / "parts" / entry.part.name
+        path = bench.work / "parts" / entry.part.name
         if in_quarantine:
-            path = bench.folder / "quarantine" / entry.quarantine.name
+            path = bench.work / "quarantine" / entry.quarantine.name
         content = bytearray(path.read_bytes())
         content[7] ^= 1
         path.unlink()
@@ -263,17 +270,17 @@ def test_resume_takes_up_what_is_sound_before_the_first_harmed_file(
             path.write_bytes(content)
     ledger = bench.stage.resume()
     assert (ledger.started, list(ledger.finished)) == (STARTED, finished[:sound])
-    assert sorted(path.name for path in (bench.folder / "parts").iterdir()) == [
+    assert sorted(path.name for path in (bench.work / "parts").iterdir()) == [
         f"part-{partition:06d}.parquet" for partition in range(sound)
     ]
-    assert sorted(path.name for path in (bench.folder / "quarantine").iterdir()) == [
+    assert sorted(path.name for path in (bench.work / "quarantine").iterdir()) == [
         f"quarantine-{partition:06d}.parquet" for partition in range(sound)
     ]
 
 
 def test_resume_cuts_the_torn_end_of_the_ledger_off(begun: Bench) -> None:
     begun.finish(0)
-    path = begun.folder / "ledger.jsonl"
+    path = begun.work / "ledger.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + whole[-40:-1])
     assert begun.stage.resume().valid_bytes == len(whole)
@@ -283,11 +290,11 @@ def test_resume_cuts_the_torn_end_of_the_ledger_off(begun: Bench) -> None:
 def test_what_is_done_again_is_recorded_after_what_was_said_before(begun: Bench) -> None:
     begun.finish(0)
     second = begun.finish(1)
-    (begun.folder / "parts" / second.part.name).unlink()
+    (begun.work / "parts" / second.part.name).unlink()
     begun.stage.resume()
     again = begun.finish(1, bad=())
     assert begun.stage.resume().finished[1] == again
-    assert not (begun.folder / "quarantine" / "quarantine-000001.parquet").exists()
+    assert not (begun.work / "quarantine" / "quarantine-000001.parquet").exists()
 
 
 def test_resume_deletes_what_an_overdrawn_budget_left_to_look_at(begun: Bench) -> None:
@@ -314,7 +321,7 @@ def test_quarantine_to_look_at_may_be_all_of_the_partition_at_work(begun: Bench)
 def test_quarantine_of_the_run_lies_beside_the_parts_in_the_order_of_rows(begun: Bench) -> None:
     finished = [begun.finish(0), begun.finish(1, bad=()), begun.finish(2, bad=(1, 0))]
     entry = begun.stage.merge_quarantine(finished)
-    path = begun.folder / "parts" / "quarantine.parquet"
+    path = begun.work / "parts" / "quarantine.parquet"
     assert rows_set_aside(path) == [2, 7, 6]
     assert entry is not None
     assert (entry.name, entry.rows) == ("quarantine.parquet", 3)
@@ -334,11 +341,12 @@ def test_commit_makes_the_run_visible_in_one_step(begun: Bench) -> None:
         begun.output, "night", lambda step: seen.update({step: begun.stage.target.exists()})
     )
     begun.stage = stage
+    stage.take_over()
     manifest = begun.commit([begun.finish(0), begun.finish(1, bad=())])
     assert seen == {step: step is Step.SYNC for step in Step if step is not Step.START}
     assert read_manifest(stage.target) == manifest
     assert begun.files() == [
-        ".twofold/night/ledger.jsonl",
+        ".twofold/night/attempt-000002/ledger.jsonl",
         "night/manifest.json",
         "night/part-000000.parquet",
         "night/part-000001.parquet",
@@ -349,7 +357,7 @@ def test_commit_makes_the_run_visible_in_one_step(begun: Bench) -> None:
 def test_commit_leaves_the_ledger_and_no_other_trace_of_staging(begun: Bench) -> None:
     entry = begun.finish(0)
     begun.commit([entry])
-    assert [path.name for path in begun.folder.iterdir()] == ["ledger.jsonl"]
+    assert [path.name for path in begun.work.iterdir()] == ["ledger.jsonl"]
     assert read_ledger(begun.folder).finished == (entry,)
 
 
@@ -402,3 +410,66 @@ def test_run_in_the_way_of_a_commit_may_be_this_one(begun: Bench) -> None:
     with pytest.raises(CommitUnknown, match="run again with --run-id night"):
         begun.commit([begun.finish(0)])
     assert (begun.stage.target / "manifest.json").read_text() == "theirs"
+
+
+def test_attempt_is_numbered_anew_by_whoever_takes_the_run_over(begun: Bench) -> None:
+    entry = begun.finish(0)
+    for number in (2, 3):
+        another = Stage(begun.output, "night", begun.steps.append)
+        another.take_over()
+        assert begun.work.name == f"attempt-{number:06d}"
+        assert another.resume().finished == (entry,)
+    assert [path.name for path in begun.folder.iterdir()] == ["attempt-000003"]
+
+
+@pytest.mark.parametrize("act", ["finish", "commit", "start", "quarantine"])
+def test_process_that_lost_its_lease_can_neither_record_nor_commit(begun: Bench, act: str) -> None:
+    entry = begun.finish(0)
+    another = Stage(begun.output, "night", begun.steps.append)
+    another.take_over()
+    before = begun.files()
+    acts: dict[str, Callable[[], object]] = {
+        "finish": lambda: begun.finish(1),
+        "commit": lambda: begun.commit([entry]),
+        "start": lambda: begun.stage.start(STARTED),
+        "quarantine": lambda: begun.stage.show_quarantine([entry], table_of([])),
+    }
+    with pytest.raises(LeaseHeld, match=r"^night: expected this process alone on the run, got"):
+        acts[act]()
+    assert begun.files() == before
+    assert another.resume().finished == (entry,)
+
+
+def test_process_that_lost_its_lease_is_told_so_after_the_other_one_has_committed(
+    begun: Bench,
+) -> None:
+    entry = begun.finish(0)
+    late, begun.stage = begun.stage, Stage(begun.output, "night", begun.steps.append)
+    begun.stage.take_over()
+    manifest = begun.commit([entry])
+    with pytest.raises(LeaseHeld):
+        late.commit(manifest)
+    assert read_manifest(late.target) == manifest
+
+
+def test_what_a_process_that_lost_its_lease_writes_to_open_files_harms_nothing(
+    begun: Bench,
+) -> None:
+    entry = begun.finish(0)
+    draft = (begun.work / "draft").open("wb")
+    ledger = (begun.work / "ledger.jsonl").open("ab")
+    begun.stage = Stage(begun.output, "night", begun.steps.append)
+    begun.stage.take_over()
+    begun.stage.resume()
+    with draft, ledger:
+        draft.write(b"half a file")
+        ledger.write(render_entry(entry))
+    begun.finish(1)
+    begun.stage.take_over()
+    assert [found.partition for found in begun.stage.resume().finished] == [0, 1]
+
+
+def test_reader_finds_the_ledger_while_it_is_taken_over(begun: Bench) -> None:
+    begun.finish(0)
+    (begun.folder / "attempt-of-an-editor").mkdir()
+    assert read_ledger(begun.folder).started == STARTED
