@@ -96,6 +96,7 @@ def resume_run(
         key=identity.key,
         keep=identity.keep,
         run_id=run_id,
+        query=started.query,
     )
     settings = dataclasses.replace(
         settings or BatchSettings(), partition_rows=identity.partition_rows

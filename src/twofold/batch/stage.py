@@ -5,6 +5,7 @@ DIR/.twofold/RUN_ID/ledger.jsonl     what the run is, which partitions are finis
                     lease            held by the process at work
                     parts/           becomes DIR/RUN_ID by one rename, the commit
                     quarantine/      rows set aside, by partition
+                    answer/          what a database said, until the commit
                     quarantine.parquet  all of them, if the error budget was overdrawn
 ```
 A crash at any instant leaves a ledger that speaks only of files that are whole.
@@ -16,13 +17,14 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twofold.batch import quarantine
-from twofold.batch.ledger import Finished, Ledger, Started, parse_ledger, render_entry
+from twofold.batch.ledger import Answered, Finished, Ledger, Started, parse_ledger, render_entry
 from twofold.batch.manifest import (
     MANIFEST_FILE,
     FileEntry,
@@ -64,6 +66,7 @@ class Stage:
         self._step = step
         self._parts = self.folder / "parts"
         self._quarantine = self.folder / "quarantine"
+        self.answer = self.folder / "answer" / "answer.parquet"
 
     def make_folder(self) -> None:
         """Make the staging folder, durably.
@@ -98,8 +101,12 @@ class Stage:
         if path.exists() and path.stat().st_size > ledger.valid_bytes:
             os.truncate(path, ledger.valid_bytes)
             _sync(path)
+        answered = ledger.answered
+        if answered and _digest(self.answer) != answered.file.sha256:
+            answered = None
+        is_lost = ledger.answered is not None and answered is None
         sound: list[Finished] = []
-        for entry in ledger.finished:
+        for entry in () if is_lost else ledger.finished:
             if not self._is_sound(entry):
                 break
             sound.append(entry)
@@ -108,7 +115,7 @@ class Stage:
         _delete_others(self._parts, parts)
         _delete_others(self._quarantine, set_aside)
         (self.folder / quarantine.QUARANTINE_FILE).unlink(missing_ok=True)
-        return Ledger(ledger.started, tuple(sound), ledger.valid_bytes)
+        return Ledger(ledger.started, tuple(sound), ledger.valid_bytes, answered)
 
     def start(self, entry: Started) -> None:
         """Record the start of the run."""
@@ -116,6 +123,17 @@ class Stage:
             self._step(Step.START)
             self._append(entry)
             _sync(self.folder)
+
+    def keep_answer(
+        self, tables: Iterable[pa.Table], schema: pa.Schema, read_at: datetime
+    ) -> Answered:
+        """Keep what a database says, and record it once it is safe."""
+        with self._disk():
+            self.answer.parent.mkdir(exist_ok=True)
+            entry = Answered(file=self._write(self.answer, tables, schema), read_at=read_at)
+            self._step(Step.ANSWER)
+            self._append(entry)
+            return entry
 
     def finish(
         self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
@@ -208,8 +226,10 @@ class Stage:
             raise self._unknown(error) from error
         # The run is done, whatever becomes of what it has left.
         with contextlib.suppress(OSError):
+            self.answer.unlink(missing_ok=True)
             _delete_others(self._quarantine, set())
             self._quarantine.rmdir()
+            self.answer.parent.rmdir()
 
     @contextlib.contextmanager
     def _disk(self) -> Generator[None]:
@@ -231,7 +251,7 @@ class Stage:
             )
         )
 
-    def _append(self, entry: Started | Finished) -> None:
+    def _append(self, entry: Started | Answered | Finished) -> None:
         with (self.folder / LEDGER_FILE).open("ab") as file:
             file.write(render_entry(entry))
             file.flush()

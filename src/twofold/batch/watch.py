@@ -15,6 +15,7 @@ class Step(enum.StrEnum):
     """
 
     START = "append the start to the ledger"
+    ANSWER = "append the answer of a database to the ledger"
     WRITE = "write a file of a partition"
     RENAME = "give a file its name"
     FINISH = "append the partition to the ledger"

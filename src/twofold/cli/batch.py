@@ -60,6 +60,7 @@ def batch() -> None:
 @output_option
 @click.option("--key", metavar="COL", help="Column that identifies a row.")
 @click.option("--keep", multiple=True, metavar="COL", help="Column to pass through.")
+@click.option("--query", metavar="SQL", help="What to ask INPUT, if it is a database.")
 @click.option("--run-id", metavar="ID", help="The run's name.  [default: made from the time]")
 @settings_flags("batch", BatchSettings)
 @registry_option
@@ -69,7 +70,10 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
     """Predict every row of INPUT with MODEL and commit the predictions.
 
     INPUT is a Parquet, CSV, JSON Lines or Arrow file, a folder of such files, or a
-    glob. The same INPUT and --run-id after an interruption resume the run.
+    glob, on disk or as s3://, gs:// or az://BUCKET/...; a Delta table
+    (delta:PATH@VERSION, or the path alone for its newest version); or a database
+    (postgresql://USER@HOST/DB, sqlite:FILE, duckdb:FILE) with a --query. The same
+    INPUT and --run-id after an interruption resume the run.
     """
     from twofold.app.batch import RunRequest, Watch, run_batch  # noqa: PLC0415 - heavy
 
@@ -83,6 +87,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         key=options["key"],
         keep=options["keep"],
         run_id=options["run_id"],
+        query=options["query"],
     )
     with progress_bar(f"predicting with {model}") as show:
         result = run_batch(request, settings=settings.batch, watch=Watch(progress=show))

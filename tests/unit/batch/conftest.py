@@ -77,6 +77,7 @@ class Bench:
     keep: tuple[str, ...] = ()
     run_id: str = "night"
     as_of: datetime | None = None
+    query: str | None = None
     seen: list[Progress] = field(default_factory=list)
 
     @property
@@ -140,6 +141,7 @@ class Bench:
             keep=bench.keep,
             run_id=bench.run_id,
             as_of=bench.as_of,
+            query=bench.query,
         )
         watch = Watch(progress=progress or self.seen.append, clock=lambda: NOW, step=at)
         return run(bench.predictor, request, bench.settings, watch)
