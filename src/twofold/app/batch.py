@@ -100,6 +100,7 @@ def resume_run(
         keep=identity.keep,
         format=identity.format,
         run_id=run_id,
+        query=started.query,
     )
     settings = dataclasses.replace(
         settings or BatchSettings(), partition_rows=identity.partition_rows

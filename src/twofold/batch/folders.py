@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from twofold.batch.chunks import Rows
+from twofold.batch.objects import Place
 from twofold.errors import InvalidInput, problem
 from twofold.model import arrow
 
@@ -21,7 +22,7 @@ NULL = "__HIVE_DEFAULT_PARTITION__"
 Values = Mapping[str, str | None]
 
 
-def read_folders(path: Path) -> dict[str, str | None]:
+def read_folders(path: Place) -> dict[str, str | None]:
     """Give the columns that the folders of a file name, and their values.
 
     Folders above the one that was given count, too, so that it can be the folder of one day.
@@ -31,7 +32,8 @@ def read_folders(path: Path) -> dict[str, str | None]:
     """
     values: dict[str, str | None] = {}
     # The absolute path, because a resumed run knows the input by it.
-    for part in path.absolute().parent.parts:
+    parts = path.absolute().parent.parts if isinstance(path, Path) else path.folders
+    for part in parts:
         escaped, sign, after = part.partition("=")
         if not escaped or not sign:
             continue
@@ -61,7 +63,7 @@ def add_folders(rows: Rows, values: Values) -> Rows:
     return Rows(columns, rows.broken)
 
 
-def check_folders(rows: Rows, values: Values, path: Path) -> None:
+def check_folders(rows: Rows, values: Values, path: Place) -> None:
     """Check that columns of the file have the values that its folders' names say.
 
     Raises:

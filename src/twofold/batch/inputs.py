@@ -1,83 +1,32 @@
-"""Finding, opening and reading the input of a run, whatever its format.
-
-A format is a module with `describe` and `read` (see `read_parquet`), and a line in `FORMATS`.
-"""
+"""Opening and reading the input of a run, whatever its format and wherever it lies."""
 
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import pyarrow as pa
 
-from twofold.batch import read_arrow, read_csv, read_jsonl, read_parquet
 from twofold.batch.chunks import Chunk, Rows, cut
+from twofold.batch.delta import TableName, open_table, pinned, table_name
+from twofold.batch.find import find_files
 from twofold.batch.folders import add_folders, check_folders, read_folders
+from twofold.batch.formats import DELTA, SUFFIXES, Format
 from twofold.batch.manifest import InputFile
+from twofold.batch.objects import ObjectFile, Place, find_object, is_object_url, split_url
+from twofold.batch.parallel import in_parallel
 from twofold.batch.plan import Plan
 from twofold.errors import InvalidInput, problem
 
-MAX_INPUT_FILES = 100_000
+MAX_OPENED = 8
+"""Objects opened at a time."""
 MAX_HASHED_BYTES = 256 << 20
 """Files up to this size are fingerprinted by their whole content."""
 END_BYTES = 64 << 10
 """Of larger files, this much of either end is hashed: a Parquet or Arrow footer is in it."""
-
-
-class Reader(Protocol):
-    """What a format's module does. Both raise ArrowException, OSError or UnicodeError."""
-
-    def describe(self, path: Path) -> tuple[pa.Schema, int | None]:
-        """Give a file's columns, and its number of rows if that can be told without reading."""
-        ...
-
-    def read(
-        self,
-        path: Path,
-        columns: Sequence[str],
-        *,
-        codable: Collection[str] = (),
-        first_row: int,
-        batch_rows: int,
-    ) -> Iterator[Rows]:
-        """Read the named columns, in that order, from a row on, in bounded memory.
-
-        Text of the `codable` ones may come as Arrow dictionaries, if the file has it so.
-        """
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """A file format.
-
-    Attributes:
-        name: Its name in manifests.
-        suffixes: How its files' names end.
-        reader: The module that reads it.
-        is_text: Whether every value is text, to be parsed into the signature's types.
-        is_lines: Whether it is read as lines of JSON, whose members are no columns yet.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    reader: Reader
-    is_text: bool = False
-    is_lines: bool = False
-
-
-FORMATS = (
-    Format("parquet", (".parquet", ".pq"), read_parquet),
-    Format("csv", (".csv",), read_csv, is_text=True),
-    Format("arrow", (".arrow", ".arrows", ".feather", ".ipc"), read_arrow),
-    Format("jsonl", (".jsonl", ".ndjson"), read_jsonl, is_lines=True),
-)
-SUFFIXES = {suffix: known for known in FORMATS for suffix in known.suffixes}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +39,23 @@ class OpenFile:
         rows: How many it has, if that can be told without reading.
         bytes: Its length.
         modified_ns: When it was last written.
+        names: Its own columns, without those that are only in `schema`.
         folders: Columns that the names of its folders give, and their values.
         in_both: Those of them that are columns of the file, too.
+        constants: Columns that the log of its table gives, with their one value.
+        casts: Columns of the file that its table has in another type: that of `schema`.
     """
 
-    path: Path
+    path: Place
     schema: pa.Schema
     rows: int | None
     bytes: int
     modified_ns: int
+    names: tuple[str, ...]
     folders: Mapping[str, str | None] = dataclasses.field(default_factory=dict[str, str | None])
     in_both: frozenset[str] = frozenset()
+    constants: Mapping[str, pa.Scalar] = dataclasses.field(default_factory=dict[str, pa.Scalar])
+    casts: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +64,13 @@ class Input:
 
     Attributes:
         text: What the reader of messages wrote.
+        given: The same for a later attempt, wherever that is made.
         format: Of all files.
         files: At least one.
     """
 
     text: str
+    given: str
     format: Format
     files: tuple[OpenFile, ...]
 
@@ -124,18 +81,24 @@ class Input:
         return sum(counts) if len(counts) == len(self.files) else None
 
 
-def open_input(text: str) -> Input:
+def open_input(text: str, recorded: str | None = None) -> Input:
     """Find the files and look at their columns.
 
     Args:
         text: A file; a folder, which stands for all files of a known format below it except
-            hidden ones and those whose name starts with `_`; or a glob. Files are taken in the
-            order of their paths.
+            hidden ones and those whose name starts with `_`; a glob; each of them in an object
+            store, too; or a Delta table. Files are taken in the order of their paths.
+        recorded: The input that a run has begun with: where both are one Delta table and the
+            text doesn't name a version, it is that of the run.
 
     Raises:
         InvalidInput: Nothing is there, formats are mixed, or a file can't be read.
+        ConfigError: What it needs isn't installed.
     """
-    paths = _find(text)
+    name = table_name(text)
+    if name is not None:
+        return _open_table(text, pinned(name, recorded))
+    paths = find_files(text)
     formats = {path: _format_of(path) for path in paths}
     kinds = {known.name for known in formats.values()}
     if len(kinds) > 1:
@@ -143,8 +106,9 @@ def open_input(text: str) -> Input:
         raise InvalidInput(
             problem(text, "files of one format", got, "Give one format, for example by a glob.")
         )
-    files = tuple(_open(path, formats[path]) for path in paths)
-    return Input(text, formats[paths[0]], files)
+    known = formats[paths[0]]
+    given = text if is_object_url(text) else str(Path(text).absolute())
+    return Input(text, given, known, tuple(_open_all(paths, known)))
 
 
 def read_chunks(
@@ -179,6 +143,8 @@ def fingerprint(files: Sequence[InputFile]) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.bytes} {file.modified_ns or 0} {file.sha256}\n".encode())
+        if file.etag or file.version:
+            digest.update(msgspec.json.encode([file.etag, file.version]) + b"\n")
         if file.folders:
             digest.update(msgspec.json.encode(file.folders, order="sorted") + b"\n")
     return digest.hexdigest()
@@ -190,56 +156,76 @@ def check_unchanged(source: Input) -> None:
     Raises:
         InvalidInput: One was.
     """
-    for file in source.files:
-        try:
-            found = file.path.stat()
-        except OSError as error:
-            raise _unreadable(file.path, source.format, error) from error
-        if (found.st_size, found.st_mtime_ns) != (file.bytes, file.modified_ns):
-            raise InvalidInput(
-                problem(
-                    str(file.path),
-                    "a file that stays as it is during the run",
-                    "one that was written to meanwhile",
-                    "Start a new run when it is complete.",
+    are_objects = isinstance(source.files[0].path, ObjectFile) if source.files else False
+    limit = MAX_OPENED if are_objects else 1
+    for group in _groups(source.files, limit):
+        for file, same in zip(group, in_parallel(_is_same, group, limit=limit), strict=True):
+            if not same:
+                raise InvalidInput(
+                    problem(
+                        str(file.path),
+                        "a file that stays as it is during the run",
+                        "one that was written to meanwhile",
+                        "Start a new run when it is complete.",
+                    )
                 )
-            )
 
 
-def _find(text: str) -> list[Path]:
-    if not text:
-        fix = "Name a file, a folder or a glob."
-        raise InvalidInput(problem("INPUT", "a path", "an empty one", fix))
-    given = Path(text)
-    if given.is_dir():
-        below = (path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
-        found = [path for path in below if path.is_file() and not _is_hidden(path, given)]
-    elif given.exists():
-        found = [given]
-    else:
-        # Path.glob takes no absolute patterns.
-        matches = glob.glob(text, recursive=True)  # noqa: PTH207
-        found = [path for path in map(Path, matches) if path.is_file()]
-    if not found:
-        raise InvalidInput(
-            problem(
-                text,
-                "a Parquet, CSV, JSON Lines or Arrow IPC file, a folder of such files, or a glob",
-                "nothing there",
-                f"Mend the path; file names must end in {', '.join(SUFFIXES)}.",
+def _groups(files: Sequence[OpenFile], size: int) -> Iterator[Sequence[OpenFile]]:
+    return (files[start : start + size] for start in range(0, len(files), size))
+
+
+def _is_same(file: OpenFile) -> bool:
+    try:
+        if isinstance(file.path, ObjectFile):
+            return find_object(file.path.root, file.path.key) == file.path
+        found = file.path.stat()
+    except OSError as error:
+        raise _unreadable(file.path, "input", error) from error
+    return (found.st_size, found.st_mtime_ns) == (file.bytes, file.modified_ns)
+
+
+def _open_table(text: str, name: TableName) -> Input:
+    table = open_table(name)
+    places: list[Place] = []
+    for file in table.files:
+        if not is_object_url(file.path):
+            places.append(Path(file.path))
+            continue
+        places.append(_object_of(file.path))
+    opened: list[OpenFile] = []
+    for file, own in zip(table.files, _open_all(places, DELTA), strict=True):
+        names = {field.name: field.type for field in own.schema}
+        constants = dict(file.partition)
+        constants |= {
+            field.name: pa.scalar(None, field.type)
+            for field in table.schema
+            if field.name not in names and field.name not in constants
+        }
+        casts = {
+            field.name
+            for field in table.schema
+            if field.name not in constants and names[field.name] != field.type
+        }
+        opened.append(
+            dataclasses.replace(
+                own, schema=table.schema, constants=constants, casts=frozenset(casts)
             )
         )
-    if len(found) > MAX_INPUT_FILES:
-        fix = "Give a part of them to each of several runs."
-        raise InvalidInput(problem(text, f"at most {MAX_INPUT_FILES} files", str(len(found)), fix))
-    return sorted(found, key=lambda path: path.as_posix())
+    return Input(text, str(table.name), DELTA, tuple(opened))
 
 
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+def _object_of(url: str) -> ObjectFile:
+    try:
+        found = find_object(*split_url(url))
+    except OSError as error:
+        raise _unreadable(url, DELTA.name, error) from error
+    if found is None:
+        raise _unreadable(url, DELTA.name, FileNotFoundError("no such object"))
+    return found
 
 
-def _format_of(path: Path) -> Format:
+def _format_of(path: Place) -> Format:
     found = SUFFIXES.get(path.suffix.lower())
     if found is None:
         raise InvalidInput(
@@ -253,18 +239,32 @@ def _format_of(path: Path) -> Format:
     return found
 
 
-def _open(path: Path, known: Format) -> OpenFile:
+def _open_all(paths: Sequence[Place], known: Format) -> list[OpenFile]:
+    are_objects = any(isinstance(path, ObjectFile) for path in paths)
+    return in_parallel(
+        lambda path: _open(path, known), paths, limit=MAX_OPENED if are_objects else 1
+    )
+
+
+def _open(path: Place, known: Format) -> OpenFile:
     try:
-        stat = path.stat()
+        if isinstance(path, ObjectFile):
+            size_bytes, modified_ns = path.bytes, path.modified_ns
+        else:
+            stat = path.stat()
+            size_bytes, modified_ns = stat.st_size, stat.st_mtime_ns
         schema, rows = known.reader.describe(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise _unreadable(path, known, error) from error
+        raise _unreadable(path, known.name, error) from error
+    names = tuple(schema.names)
+    if known is DELTA:  # its log says what the names of its folders mean
+        return OpenFile(path, schema, rows, size_bytes, modified_ns, names)
     folders = read_folders(path)
-    in_both = folders.keys() & set(schema.names)
+    in_both = folders.keys() & set(names)
     for name in folders:
         if name not in in_both:
             schema = schema.append(pa.field(name, pa.string()))
-    return OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, folders, frozenset(in_both))
+    return OpenFile(path, schema, rows, size_bytes, modified_ns, names, folders, frozenset(in_both))
 
 
 def _rows(
@@ -290,7 +290,7 @@ def _rows(
                     yield rows.slice(skip, total) if skip else rows
                 skip = max(0, skip - total)
         except (pa.ArrowException, OSError, UnicodeError) as error:
-            raise _unreadable(file.path, source.format, error) from error
+            raise _unreadable(file.path, source.format.name, error) from error
 
 
 def _read(
@@ -308,19 +308,50 @@ def _read(
     added = {name: value for name, value in given.items() if name not in in_both}
     doubled = {name: value for name, value in given.items() if name in in_both}
     # Some column must be read: of no columns, nobody knows how many rows they have.
-    own = [name for name in columns if name not in added] or file.schema.names[:1]
+    beside = [name for name in columns if name in file.constants]
+    own = [name for name in columns if name not in added and name not in beside]
+    own = own or list(file.names[:1])
     for rows in known.reader.read(
         file.path, own, codable=codable, first_row=first_row, batch_rows=batch_rows
     ):
         check_folders(rows, doubled, file.path)
-        if added:
-            beside = add_folders(rows, added)
-            yield dataclasses.replace(beside, columns=beside.columns.select(list(columns)))
+        if file.constants or file.casts:
+            yield Rows(_of_table(rows.columns, file, columns))
+        elif added:
+            wider = add_folders(rows, added)
+            yield dataclasses.replace(wider, columns=wider.columns.select(list(columns)))
         else:
             yield rows
 
 
+def _of_table(rows: pa.RecordBatch, file: OpenFile, columns: Sequence[str]) -> pa.RecordBatch:
+    """The columns as the table has them: those that the file lacks, and the right types."""
+    found: list[pa.Array] = []
+    for name in columns:
+        if name in file.constants:
+            found.append(pa.repeat(file.constants[name], rows.num_rows))
+        else:
+            column = rows.column(name)
+            kind = file.schema.field(name).type
+            found.append(column.cast(kind) if name in file.casts else column)
+    return pa.RecordBatch.from_arrays(found, names=list(columns))
+
+
 def _described(file: OpenFile, known: Format) -> InputFile:
+    folders = dict(file.folders) | {
+        name: None if value.as_py() is None else str(value.as_py())
+        for name, value in file.constants.items()
+    }
+    if isinstance(file.path, ObjectFile):
+        return InputFile(
+            path=str(file.path),
+            bytes=file.bytes,
+            rows=file.rows,
+            etag=file.path.etag,
+            version=file.path.version,
+            modified_ns=file.modified_ns,
+            folders=folders,
+        )
     try:
         with file.path.open("rb") as opened:
             if file.bytes <= MAX_HASHED_BYTES:
@@ -332,18 +363,18 @@ def _described(file: OpenFile, known: Format) -> InputFile:
                 digest.update(opened.read(END_BYTES))
                 modified_ns = file.modified_ns
     except OSError as error:
-        raise _unreadable(file.path, known, error) from error
+        raise _unreadable(file.path, known.name, error) from error
     return InputFile(
         path=str(file.path.absolute()),
         bytes=file.bytes,
         rows=file.rows,
         sha256=digest.hexdigest(),
         modified_ns=modified_ns,
-        folders=dict(file.folders),
+        folders=folders,
     )
 
 
-def _unreadable(path: Path, known: Format, error: Exception) -> InvalidInput:
+def _unreadable(path: Place | str, kind: str, error: Exception) -> InvalidInput:
     got = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
     fix = "Write the file again, or leave it out."
-    return InvalidInput(problem(str(path), f"a readable {known.name} file", got, fix))
+    return InvalidInput(problem(str(path), f"a readable {kind} file", got, fix))

@@ -181,7 +181,9 @@ def _check_columns(source: Input, signature: Signature, flags: Mapping[str, str]
                 raise _not_once(f"{file.path}: {flag} {name}", name, names)
             _check_type(name, file, first)
             _check_storable(name, file)
-        check_names(signature, names, where=str(file.path), besides=[*flags, *file.folders])
+        check_names(
+            signature, names, where=str(file.path), besides=[*flags, *file.folders, *file.constants]
+        )
 
 
 def _check_members(source: Input, flags: Mapping[str, str]) -> None:

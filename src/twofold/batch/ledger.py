@@ -48,9 +48,10 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
         format: Version of this layout.
         identity: What the run is.
         registry: Where its model was loaded from.
-        input: The input that was given, made absolute.
+        input: The input that was given, made absolute, without a password.
         started_at: When the run started; also the instant beside every prediction.
         rows_total: Rows of the input, if known before reading.
+        query: What its database is asked, if it is one.
     """
 
     format: int = 1
@@ -59,6 +60,19 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     input: str
     started_at: datetime
     rows_total: int | None
+    query: str | None = None
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answered"):
+    """A query's answer that is kept and safe: from now on, it is the input.
+
+    Attributes:
+        file: Where it is.
+        read_at: When the database was asked.
+    """
+
+    file: FileEntry
+    read_at: datetime
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
@@ -97,14 +111,16 @@ class Ledger:
         started: None if nothing of use was written yet.
         finished: The partitions from the first one on without a gap.
         valid_bytes: Length of the file up to its last sound line.
+        answered: The last answer to the run's query; the partitions are of it.
     """
 
     started: Started | None
     finished: tuple[Finished, ...]
     valid_bytes: int
+    answered: Answered | None = None
 
 
-def render_entry(entry: Started | Finished) -> bytes:
+def render_entry(entry: Started | Answered | Finished) -> bytes:
     """Write an entry as one line."""
     body = msgspec.json.encode(entry)
     return msgspec.json.encode(_Line(zlib.crc32(body), msgspec.Raw(body))) + b"\n"
@@ -113,6 +129,7 @@ def render_entry(entry: Started | Finished) -> bytes:
 def parse_ledger(data: bytes) -> Ledger:
     """Read a ledger up to its last sound line."""
     started: Started | None = None
+    answered: Answered | None = None
     finished: dict[int, Finished] = {}
     valid = 0
     for line in data.splitlines(keepends=True):
@@ -121,10 +138,12 @@ def parse_ledger(data: bytes) -> Ledger:
             break
         if isinstance(entry, Started):
             started = entry
+        elif isinstance(entry, Answered):
+            answered, finished = entry, {}  # those before are of another answer
         else:
             finished[entry.partition] = entry
         valid += len(line)
-    return Ledger(started, _without_gap(finished), valid)
+    return Ledger(started, _without_gap(finished), valid, answered)
 
 
 def changes(then: Identity, now: Identity) -> list[str]:
@@ -154,14 +173,14 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value)[:80]
 
 
-def _entry(line: bytes) -> Started | Finished | None:
+def _entry(line: bytes) -> Started | Answered | Finished | None:
     if not line.endswith(b"\n"):
         return None
     try:
         sealed = msgspec.json.decode(line, type=_Line)
         if zlib.crc32(bytes(sealed.entry)) != sealed.crc32:
             return None
-        return msgspec.json.decode(sealed.entry, type=Started | Finished)
+        return msgspec.json.decode(sealed.entry, type=Started | Answered | Finished)
     except msgspec.DecodeError:
         return None
 

@@ -33,21 +33,27 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of the input, and what binds its content.
 
     Attributes:
-        path: Absolute.
+        path: Absolute, or a URL.
         bytes: Its length.
         rows: Its rows, if known before reading.
         sha256: Digest of its whole content; or, if `modified_ns` is given, of its first and last
-            64 KiB (where a Parquet file keeps counts and statistics of all its columns).
+            64 KiB (where a Parquet file keeps counts and statistics of all its columns). Empty
+            for an object of a store, which `etag`, `version` and `modified_ns` stand for.
         modified_ns: For large files: when it was last written, nanoseconds since 1970, which
             stands for the content that wasn't hashed.
-        folders: Columns that the names of its folders give, and their values.
+        etag: What the store calls the content of an object.
+        version: Its version, where its bucket keeps them.
+        folders: Columns that the names of its folders, or the log of its Delta table, give, and
+            their values.
     """
 
     path: str
     bytes: int
     rows: int | None = None
-    sha256: str
+    sha256: str = ""
     modified_ns: int | None = None
+    etag: str | None = None
+    version: str | None = None
     folders: dict[str, str | None] = {}
 
 
@@ -55,16 +61,21 @@ class InputEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The input of a run.
 
     Attributes:
-        given: The path, folder or glob that was given, made absolute.
-        format: `parquet`, `csv`, `arrow` or `jsonl`.
+        given: What was given: a path, folder or glob, made absolute; a URL; a Delta table and
+            its version, as `delta:PATH@VERSION`; or a database, without a password.
+        format: `parquet`, `csv`, `arrow`, `jsonl`, `delta` or `sql`.
         fingerprint: Binds the content of the files, the columns of their folders and their order.
-        files: In the order of the rows.
+        files: In the order of the rows; of a query its result, which was kept until the commit.
+        query: What the database was asked.
+        read_at: When it answered.
     """
 
     given: str
     format: str
     fingerprint: str
     files: tuple[InputFile, ...]
+    query: str | None = None
+    read_at: datetime | None = None
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):

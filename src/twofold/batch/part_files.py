@@ -116,7 +116,9 @@ def _count_csv(path: Path) -> int:
         return sum(batch.num_rows for batch in reader)
 
 
-PARQUET = PartFormat("parquet", ".parquet", COMPRESSION, _write_parquet, _count_parquet, _read_parquet)
+PARQUET = PartFormat(
+    "parquet", ".parquet", COMPRESSION, _write_parquet, _count_parquet, _read_parquet
+)
 PART_FORMATS = {
     known.name: known
     for known in (

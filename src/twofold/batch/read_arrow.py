@@ -9,17 +9,20 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from twofold.batch.chunks import Rows, drop_rows
+from twofold.batch.objects import Place
 
 FILE_MAGIC = b"ARROW1"
 
 
-def describe(path: Path) -> tuple[pa.Schema, int | None]:
+def describe(path: Place) -> tuple[pa.Schema, int | None]:
     """Give a file's columns and its number of rows; a stream doesn't know how many it has."""
     if not _is_file_format(path):
-        with pa.memory_map(str(path)) as source, ipc.open_stream(source) as stream:
+        with _opened(path) as source, ipc.open_stream(source) as stream:
             return stream.schema, None
-    with pa.memory_map(str(path)) as source:
+    with _opened(path) as source:
         schema = ipc.open_file(source).schema
+        if not isinstance(path, Path):
+            return schema, None  # counting takes a request for each record batch
         # One column is enough to count rows, where compressed ones cost time to open.
         reader = ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=[0]))
         batches = range(reader.num_record_batches)
@@ -27,7 +30,7 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
 
 
 def read(
-    path: Path,
+    path: Place,
     columns: Sequence[str],
     *,
     codable: Collection[str] = (),  # noqa: ARG001 - text comes as the file has it
@@ -36,16 +39,19 @@ def read(
 ) -> Iterator[Rows]:
     """Read the named columns from a row on, `batch_rows` at most at a time.
 
-    The file is mapped, so that a record batch of any size costs only the pages being read.
+    A file on disk is mapped, so that a record batch of any size costs only the pages being read;
+    of an object, the needed columns of one record batch are in memory.
     """
-    with pa.memory_map(str(path)) as source:
+    with _opened(path) as source:
         found = (Rows(batch.select(list(columns))) for batch in _batches(path, source, columns))
         for rows in drop_rows(found, first_row):
             for start in range(0, rows.columns.num_rows, batch_rows):
                 yield Rows(rows.columns.slice(start, batch_rows))
 
 
-def _batches(path: Path, source: pa.NativeFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    path: Place, source: pa.NativeFile, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     schema, _ = describe(path)
     wanted = sorted(schema.get_field_index(name) for name in columns)
     options = ipc.IpcReadOptions(included_fields=wanted)
@@ -58,6 +64,10 @@ def _batches(path: Path, source: pa.NativeFile, columns: Sequence[str]) -> Itera
             yield from stream
 
 
-def _is_file_format(path: Path) -> bool:
+def _opened(path: Place) -> pa.NativeFile:
+    return pa.memory_map(str(path)) if isinstance(path, Path) else pa.PythonFile(path.read(), "r")
+
+
+def _is_file_format(path: Place) -> bool:
     with path.open("rb") as file:
         return file.read(len(FILE_MAGIC)) == FILE_MAGIC

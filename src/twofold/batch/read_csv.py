@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from twofold.batch.chunks import Broken, Rows, drop_rows
+from twofold.batch.objects import Place
 from twofold.model import arrow
 
 BLOCK_BYTES = 4 << 20
@@ -42,9 +44,11 @@ class _Ragged:
         )
 
 
-def describe(path: Path) -> tuple[pa.Schema, int | None]:
+def describe(path: Place) -> tuple[pa.Schema, int | None]:
     """Give a file's columns; how many rows there are shows only in reading, unless none."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with io.TextIOWrapper(
+        path.open("rb"), newline="", encoding="utf-8-sig", errors="surrogateescape"
+    ) as file:
         lines = (line for line in csv.reader(file) if line)
         try:
             names = next(lines, None)
@@ -64,7 +68,7 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
 
 
 def read(
-    path: Path,
+    path: Place,
     columns: Sequence[str],
     *,
     codable: Collection[str] = (),  # noqa: ARG001 - text comes as the file has it
@@ -79,7 +83,7 @@ def read(
             yield rows.slice(start, min(start + batch_rows, rows.columns.num_rows))
 
 
-def _read(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
+def _read(path: Place, columns: Sequence[str]) -> Iterator[Rows]:
     ragged: deque[_Ragged] = deque()
 
     def set_aside(row: Any) -> str:
@@ -89,7 +93,7 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
         return "skip"
 
     reader = arrow_csv.open_csv(
-        path,
+        path if isinstance(path, Path) else path.open(),
         # Only a single thread knows the number of a row it sets aside.
         read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
         parse_options=arrow_csv.ParseOptions(

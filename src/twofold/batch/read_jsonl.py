@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from twofold.batch.chunks import Broken, Rows, drop_rows
+from twofold.batch.objects import Place
 from twofold.model import arrow
 
 LINE = ""
@@ -28,7 +28,7 @@ BOM = b"\xef\xbb\xbf"
 NEWLINE = 10
 
 
-def describe(path: Path) -> tuple[pa.Schema, int | None]:
+def describe(path: Place) -> tuple[pa.Schema, int | None]:
     """Give the members of a file's first lines; how many rows there are shows only in reading.
 
     Their types are those of their values, which may be others in each line.
@@ -47,7 +47,7 @@ def describe(path: Path) -> tuple[pa.Schema, int | None]:
 
 
 def read(
-    path: Path,
+    path: Place,
     columns: Sequence[str],
     *,
     codable: Collection[str] = (),  # noqa: ARG001 - there is no text yet

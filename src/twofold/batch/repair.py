@@ -166,14 +166,12 @@ class _Repair:
         left = quarantine.without(aside, mended, again)
         kept = stage.write_quarantine(left) if left.num_rows else None
         given = InputEntry(
-            given=str(Path(self._source.text).absolute()),
+            given=self._source.given,
             format=self._source.format.name,
             fingerprint=self._fingerprint,
             files=self._files,
         )
-        done = Repair(
-            input=given, repaired_at=now, rows_in=len(rows), rows_predicted=len(mended)
-        )
+        done = Repair(input=given, repaired_at=now, rows_in=len(rows), rows_predicted=len(mended))
         after = msgspec.structs.replace(
             before,
             rows_predicted=before.rows_predicted + len(mended),

@@ -14,7 +14,8 @@ class RunRequest:
 
     Attributes:
         model: Reference to the model: `churn`, `churn@3`, `churn:canary`.
-        input: A Parquet, CSV, JSON Lines or Arrow IPC file, a folder of such files, or a glob.
+        input: A Parquet, CSV, JSON Lines or Arrow IPC file, a folder of such files, or a glob, on
+            disk or in an object store; a Delta table; or a database.
         output: The folder that runs are committed to.
         registry: The folder the model is loaded from.
         key: The column that identifies a row; None if none does.
@@ -23,6 +24,7 @@ class RunRequest:
         run_id: The run's name; None makes one from the time. The same name and input again
             resume the run, or find it committed.
         as_of: When the input was true (aware); None means when the run first starts.
+        query: What to ask the database, if the input is one.
     """
 
     model: str
@@ -34,6 +36,7 @@ class RunRequest:
     format: str = "parquet"
     run_id: str | None = None
     as_of: datetime | None = None
+    query: str | None = None
 
 
 def new_run_id(now: datetime, taken: Container[str]) -> str:

@@ -14,22 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
-from twofold.batch.inputs import (
-    Input,
-    check_unchanged,
-    describe_files,
-    fingerprint,
-    open_input,
-    read_chunks,
-)
+from twofold.batch.inputs import Input, check_unchanged, read_chunks
 from twofold.batch.layout import Layout, Stamp, lay_out
 from twofold.batch.lease import hold_lease
-from twofold.batch.ledger import Finished, Identity, Started, changes
+from twofold.batch.ledger import Identity, Ledger, Started, changes
 from twofold.batch.local import Behind, cores, predict_in_order
 from twofold.batch.manifest import (
     Column,
     InputEntry,
-    InputFile,
     Manifest,
     ModelEntry,
     Settings,
@@ -42,6 +34,7 @@ from twofold.batch.quarantine import Budget, table_of
 from twofold.batch.request import RunRequest
 from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import Stage, read_ledger
+from twofold.batch.take import Given, Taken, look_at, take
 from twofold.batch.watch import Progress, Watch
 from twofold.errors import BudgetExceeded, InvalidInput, problem
 from twofold.model.names import check_name
@@ -101,34 +94,38 @@ def run(
     """
     began_s = time.monotonic()
     run_id = check_name(request.run_id or "", what="--run-id")
-    source = open_input(request.input)
-    layout = lay_out(
-        source, predictor.signature, predictor.output, key=request.key, keep=request.keep
-    )
     parts = part_format(request.format)
-    check_writable(parts, layout.schema)
-    files = describe_files(source)
+    stage = Stage(request.output, run_id, watch.step, parts)
+    given = look_at(request.input, request.query, _recorded_input(stage))
+
+    def layout_of(source: Input) -> Layout:
+        key, keep = request.key, request.keep
+        layout = lay_out(source, predictor.signature, predictor.output, key=key, keep=keep)
+        check_writable(parts, layout.schema)
+        return layout
+
+    if given.source is not None:
+        layout_of(given.source)
     identity = Identity(
         run_id=run_id,
         model=f"{predictor.name}@{predictor.version}",
         model_digest=predictor.digest,
-        input_fingerprint=fingerprint(files),
+        input_fingerprint=given.fingerprint,
         key=request.key,
         keep=request.keep,
         format=parts.name,
         partition_rows=settings.partition_rows,
         as_of=_utc(request.as_of),
     )
-    stage = Stage(request.output, run_id, watch.step, parts)
 
     def committed_before() -> RunResult | None:
         manifest = read_manifest(stage.target)
         if manifest is None:
             return None
+        _refuse_query(manifest.input.query, given, run_id)
         _refuse_changes(_identity_of(manifest), identity)
         stage.settle()
-        elapsed_s = time.monotonic() - began_s
-        rows = manifest.rows_in
+        elapsed_s, rows = time.monotonic() - began_s, manifest.rows_in
         return RunResult(RunState.ALREADY_COMMITTED, stage.target, manifest, rows, elapsed_s)
 
     if before := committed_before():
@@ -139,8 +136,43 @@ def run(
         # Another process may have committed it before; from here on none can.
         if before := committed_before():
             return before
-        job = _Job(predictor, source, files, layout, parts, settings)
-        return _Attempt(job, stage, watch, began_s).go(identity, request.registry)
+        started, ledger = _start(stage, identity, request, given, watch)
+        answered, clock = ledger.answered, watch.clock
+        taken = take(given, predictor.signature, layout_of, stage, answered=answered, clock=clock)
+        job = _Job(predictor, taken, layout_of(taken.source), parts, settings)
+        return _Attempt(job, stage, watch, began_s, ledger).go(started)
+
+
+def _recorded_input(stage: Stage) -> str | None:
+    manifest = read_manifest(stage.target)
+    if manifest is not None:
+        return manifest.input.given
+    started = read_ledger(stage.folder).started
+    return started and started.input
+
+
+def _start(
+    stage: Stage, identity: Identity, request: RunRequest, given: Given, watch: Watch
+) -> tuple[Started, Ledger]:
+    """Record the start of the run, or find it recorded by an earlier attempt."""
+    before = read_ledger(stage.folder).started
+    if before is not None:
+        _refuse_query(before.query, given, identity.run_id)
+        _refuse_changes(before.identity, identity)
+    ledger = stage.resume()
+    if before is not None:
+        return before, ledger
+    now = watch.clock()
+    started = Started(
+        identity=msgspec.structs.replace(identity, as_of=identity.as_of or now),
+        registry=str(request.registry.absolute()),
+        input=given.text,
+        started_at=now,
+        rows_total=given.source.rows_total if given.source else None,
+        query=given.query.text if given.query else None,
+    )
+    stage.start(started)
+    return started, ledger
 
 
 def _set_aside(results: list[Predicted]) -> pa.Table:
@@ -168,49 +200,64 @@ def _utc(as_of: datetime | None) -> datetime | None:
     return as_of and as_of.astimezone(UTC)
 
 
+def _refuse_query(then: str | None, given: Given, run_id: str) -> None:
+    """Of a query its words say more than its fingerprint."""
+    now = given.query and given.query.text
+    if then is not None and now is not None and then != now:
+        raise _another(run_id, [f"query {now[:200]!r} (was {then[:200]!r})"])
+
+
 def _refuse_changes(then: Identity, now: Identity) -> None:
     changed = changes(then, now)
     if changed:
-        raise InvalidInput(
-            problem(
-                f"--run-id {now.run_id}",
-                "the same run as when it started",
-                "another " + "; another ".join(changed),
-                "Give the same again, or choose another --run-id.",
-            )
+        raise _another(now.run_id, changed)
+
+
+def _another(run_id: str, changed: list[str]) -> InvalidInput:
+    return InvalidInput(
+        problem(
+            f"--run-id {run_id}",
+            "the same run as when it started",
+            "another " + "; another ".join(changed),
+            "Give the same again, or choose another --run-id.",
         )
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
     predictor: Predictor
-    source: Input
-    files: tuple[InputFile, ...]
+    taken: Taken
     layout: Layout
     parts: PartFormat
     settings: BatchSettings
+
+    @property
+    def source(self) -> Input:
+        return self.taken.source
 
 
 class _Attempt:
     """One attempt at a run, under its lease."""
 
-    def __init__(self, job: _Job, stage: Stage, watch: Watch, began_s: float) -> None:
+    def __init__(
+        self, job: _Job, stage: Stage, watch: Watch, began_s: float, ledger: Ledger
+    ) -> None:
         self._job = job
         self._stage = stage
         self._watch = watch
         self._began_s = began_s
         self._budget = Budget(job.settings.max_quarantined_ratio, job.settings.max_quarantined_rows)
-        self._finished: list[Finished] = []  # written to while `_behind` is busy
+        self._finished = list(ledger.finished)  # written to while `_behind` is busy
         self._behind = Behind()
-        self._partitions = 0
+        self._partitions = len(self._finished)
         self._partition: list[Predicted] = []
-        self._rows_resumed = 0
-        self._rows_done = 0
-        self._rows_quarantined = 0
+        self._rows_resumed = self._rows_done = sum(entry.rows_in for entry in self._finished)
+        self._rows_quarantined = sum(entry.rows_quarantined for entry in self._finished)
 
-    def go(self, identity: Identity, registry: Path) -> RunResult:
-        started = self._start(identity, registry)
-        stamp = Stamp(self._job.predictor.version, identity.run_id, started.started_at)
+    def go(self, started: Started) -> RunResult:
+        run_id = started.identity.run_id
+        stamp = Stamp(self._job.predictor.version, run_id, started.started_at)
         self._check_budget(self._job.source.rows_total)
         self._report()
         with self._behind:
@@ -225,28 +272,6 @@ class _Attempt:
         elapsed_s = time.monotonic() - self._began_s
         target, rows = self._stage.target, self._rows_resumed
         return RunResult(RunState.COMMITTED, target, manifest, rows, elapsed_s)
-
-    def _start(self, identity: Identity, registry: Path) -> Started:
-        before = read_ledger(self._stage.folder).started
-        if before is not None:
-            _refuse_changes(before.identity, identity)
-        ledger = self._stage.resume()
-        self._finished = list(ledger.finished)
-        self._partitions = len(self._finished)
-        self._rows_resumed = self._rows_done = sum(entry.rows_in for entry in self._finished)
-        self._rows_quarantined = sum(entry.rows_quarantined for entry in self._finished)
-        if before is not None:
-            return before
-        now = self._watch.clock()
-        started = Started(
-            identity=msgspec.structs.replace(identity, as_of=identity.as_of or now),
-            registry=str(registry.absolute()),
-            input=str(Path(self._job.source.text).absolute()),
-            started_at=now,
-            rows_total=self._job.source.rows_total,
-        )
-        self._stage.start(started)
-        return started
 
     def _predict(self, stamp: Stamp) -> None:
         job = self._job
@@ -330,7 +355,9 @@ class _Attempt:
             given=started.input,
             format=source.format.name,
             fingerprint=identity.input_fingerprint,
-            files=job.files,
+            files=job.taken.files,
+            query=started.query,
+            read_at=job.taken.answered.read_at if job.taken.answered else None,
         )
         return Manifest(
             run_id=identity.run_id,

@@ -112,7 +112,7 @@ def _staged(run_id: str, folder: Path, ledger: Ledger) -> RunStatus | None:
         model=ledger.started.identity.model,
         started_at=ledger.started.started_at,
         rows_done=sum(entry.rows_in for entry in ledger.finished),
-        rows_total=ledger.started.rows_total,
+        rows_total=ledger.answered.file.rows if ledger.answered else ledger.started.rows_total,
         rows_quarantined=sum(entry.rows_quarantined for entry in ledger.finished),
         manifest=None,
     )

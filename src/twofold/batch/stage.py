@@ -7,6 +7,7 @@ DIR/.twofold/RUN_ID/lease            held by the process at work
                         ledger.jsonl what the run is, which partitions are finished
                         parts/       becomes DIR/RUN_ID by one rename, the commit
                         quarantine/  rows set aside, by partition
+                        answer/      what a database said, until the commit
 ```
 A crash at any instant leaves a ledger that speaks only of files that are whole.
 
@@ -24,13 +25,14 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from twofold.batch import quarantine
 from twofold.batch.exchange import exchange
-from twofold.batch.ledger import Finished, Ledger, Started, parse_ledger, render_entry
+from twofold.batch.ledger import Answered, Finished, Ledger, Started, parse_ledger, render_entry
 from twofold.batch.manifest import (
     MANIFEST_FILE,
     FileEntry,
@@ -103,6 +105,7 @@ class Stage:
         self._work = _attempt(self.folder, number)
         self._parts = self._work / "parts"
         self._quarantine = self._work / "quarantine"
+        self.answer = self._work / "answer" / "answer.parquet"
 
     @property
     def suffix(self) -> str:
@@ -156,8 +159,12 @@ class Stage:
         if path.exists() and path.stat().st_size > ledger.valid_bytes:
             os.truncate(path, ledger.valid_bytes)
             _sync(path)
+        answered = ledger.answered
+        if answered and _digest(self.answer) != answered.file.sha256:
+            answered = None
+        is_lost = ledger.answered is not None and answered is None
         sound: list[Finished] = []
-        for entry in ledger.finished:
+        for entry in () if is_lost else ledger.finished:
             if not self._is_sound(entry):
                 break
             sound.append(entry)
@@ -166,7 +173,7 @@ class Stage:
         _delete_others(self._parts, parts)
         _delete_others(self._quarantine, set_aside)
         (self.folder / quarantine.QUARANTINE_FILE).unlink(missing_ok=True)
-        return Ledger(ledger.started, tuple(sound), ledger.valid_bytes)
+        return Ledger(ledger.started, tuple(sound), ledger.valid_bytes, answered)
 
     def start(self, entry: Started) -> None:
         """Record the start of the run."""
@@ -174,6 +181,19 @@ class Stage:
             self._step(Step.START)
             self._append(entry)
             _sync(self._work)
+
+    def keep_answer(
+        self, tables: Iterable[pa.Table], schema: pa.Schema, read_at: datetime
+    ) -> Answered:
+        """Keep what a database says, and record it once it is safe."""
+        with self._disk():
+            self.answer.parent.mkdir(exist_ok=True)
+            entry = Answered(
+                file=self._write(self.answer, PARQUET, tables, schema), read_at=read_at
+            )
+            self._step(Step.ANSWER)
+            self._append(entry)
+            return entry
 
     def finish(
         self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
@@ -344,9 +364,10 @@ class Stage:
             raise self._unknown(error) from error
         # The run is done, whatever becomes of what it has left.
         with contextlib.suppress(OSError):
-            quarantine = newest / "quarantine"
-            _delete_others(quarantine, set())
-            quarantine.rmdir()
+            for folder in (newest / "quarantine", newest / "answer"):
+                if folder.exists():
+                    _delete_others(folder, set())
+                    folder.rmdir()
 
     @contextlib.contextmanager
     def _disk(self) -> Generator[None]:
@@ -378,7 +399,7 @@ class Stage:
             )
         )
 
-    def _append(self, entry: Started | Finished) -> None:
+    def _append(self, entry: Started | Answered | Finished) -> None:
         with (self._work / LEDGER_FILE).open("ab") as file:
             file.write(render_entry(entry))
             file.flush()

@@ -16,6 +16,7 @@ class Step(enum.StrEnum):
 
     TAKE_OVER = "shut out earlier attempts"
     START = "append the start to the ledger"
+    ANSWER = "append the answer of a database to the ledger"
     WRITE = "write a file of a partition"
     RENAME = "give a file its name"
     FINISH = "append the partition to the ledger"

@@ -68,6 +68,7 @@ def batch() -> None:
     show_default=True,
     help="Of the files written.",
 )
+@click.option("--query", metavar="SQL", help="What to ask INPUT, if it is a database.")
 @click.option("--run-id", metavar="ID", help="The run's name.  [default: made from the time]")
 @settings_flags("batch", BatchSettings)
 @registry_option
@@ -77,7 +78,10 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
     """Predict every row of INPUT with MODEL and commit the predictions.
 
     INPUT is a Parquet, CSV, JSON Lines or Arrow file, a folder of such files, or a
-    glob. The same INPUT and --run-id after an interruption resume the run.
+    glob, on disk or as s3://, gs:// or az://BUCKET/...; a Delta table
+    (delta:PATH@VERSION, or the path alone for its newest version); or a database
+    (postgresql://USER@HOST/DB, sqlite:FILE, duckdb:FILE) with a --query. The same
+    INPUT and --run-id after an interruption resume the run.
     """
     from twofold.app.batch import RunRequest, Watch, run_batch  # noqa: PLC0415 - heavy
 
@@ -92,6 +96,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         keep=options["keep"],
         format=options["part_format"],
         run_id=options["run_id"],
+        query=options["query"],
     )
     with progress_bar(f"predicting with {model}") as show:
         result = run_batch(request, settings=settings.batch, watch=Watch(progress=show))

@@ -79,6 +79,7 @@ class Bench:
     format: str = "parquet"
     run_id: str = "night"
     as_of: datetime | None = None
+    query: str | None = None
     seen: list[Progress] = field(default_factory=list)
 
     @property
@@ -147,6 +148,7 @@ class Bench:
             format=bench.format,
             run_id=bench.run_id,
             as_of=bench.as_of,
+            query=bench.query,
         )
         watch = Watch(progress=progress or self.seen.append, clock=lambda: NOW, step=at)
         return run(bench.predictor, request, bench.settings, watch)

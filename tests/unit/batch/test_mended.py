@@ -21,17 +21,17 @@ def test_row_numbers_are_read_from_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [(None, "got null"), ("", "got ''"), ("-1", "got '-1'"), ("1.5", "got '1.5'"), ("x", "got 'x'")],
+    ("text", "said"), [(None, "null"), ("", "''"), ("-1", "'-1'"), ("1.5", "'1.5'"), ("x", "'x'")]
 )
 def test_what_is_no_row_number_is_refused(text: str | None, said: str) -> None:
-    with pytest.raises(InvalidInput, match=r"^fix.csv: row: expected the number of a row") as caught:
+    with pytest.raises(InvalidInput) as caught:
         row_numbers([text], "fix.csv")
-    assert said in str(caught.value)
+    wanted = f"fix.csv: row: expected the number of a row, got {said}. "
+    assert str(caught.value).startswith(wanted)
 
 
 def test_row_that_comes_twice_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"^fix.csv: row 7: expected each row once, got it twice"):
+    with pytest.raises(InvalidInput, match="row 7: expected each row once, got it twice"):
         row_numbers(["7", "8", "7"], "fix.csv")
 
 
@@ -49,22 +49,22 @@ def test_row_with_the_key_of_another_has_none() -> None:
         check_places({3: "c4"}, {3: "c3", 4: "c4"}, "fix.csv")
 
 
-@given(
-    st.lists(st.sampled_from(["predicted", "mended", "aside"]), max_size=30),
-    st.integers(0, 1000),
-    st.randoms(use_true_random=False),
-)
-def test_mended_rows_stand_where_the_input_had_them(kinds: list[str], first: int, random: object) -> None:
-    rows = {kind: [first + at for at, is_ in enumerate(kinds) if is_ == kind] for kind in set(kinds)}
-    mended = rows.get("mended", [])
-    random.shuffle(mended)  # type: ignore[attr-defined]
+@given(st.data(), st.integers(0, 1000))
+def test_mended_rows_stand_where_the_input_had_them(data: st.DataObject, first: int) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(["predicted", "mended", "aside"]), max_size=30))
+
+    def rows_of(kind: str) -> list[int]:
+        return [first + at for at, found in enumerate(kinds) if found == kind]
+
+    mended = data.draw(st.permutations(rows_of("mended")))
+    predicted = rows_of("predicted")
     found = place(
-        rows_as_table(rows.get("predicted", [])),
+        rows_as_table(predicted),
         first,
-        [*rows.get("aside", []), *mended],
+        [*rows_of("aside"), *mended],
         rows_as_table(mended),
         mended,
     )
-    assert found.column("id").to_pylist() == sorted([*rows.get("predicted", []), *mended])
+    assert found.column("id").to_pylist() == sorted([*predicted, *mended])
     assert found.column("version").to_pylist() == ["3"] * found.num_rows
     assert all(column.num_chunks <= 1 for column in found.columns)

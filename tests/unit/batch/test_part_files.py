@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import hashlib
 from pathlib import Path
@@ -18,7 +18,8 @@ from pyarrow import csv as arrow_csv
 from twofold.batch.part_files import PART_FORMATS, PartFormat, check_writable, part_format
 from twofold.errors import InvalidInput
 
-AT = datetime.datetime(2026, 1, 31, 12, 30, 0, 250, tzinfo=datetime.UTC)
+AT = dt.datetime(2026, 1, 31, 12, 30, 0, 250, tzinfo=dt.UTC)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
 EVERY = [pytest.param(known, id=name) for name, known in PART_FORMATS.items()]
 
 
@@ -66,13 +67,16 @@ def bits(found: pa.Table) -> list[int]:
     rows=st.lists(
         st.tuples(
             st.floats(allow_nan=False) | st.none(),
-            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0")) | st.none(),
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
+            | st.none(),
         ),
         max_size=20,
     )
 )
 def test_rows_come_back_with_the_same_bits(
-    known: PartFormat, rows: list[tuple[float | None, str | None]], tmp_path_factory: pytest.TempPathFactory
+    known: PartFormat,
+    rows: list[tuple[float | None, str | None]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("parts") / f"part{known.suffix}"
     given_table = table([prediction for prediction, _ in rows], [key for _, key in rows])
@@ -116,7 +120,7 @@ def test_csv_keeps_null_and_the_empty_text_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [([1], "list"), ({"a": 1}, "struct"), (b"x", "binary"), (datetime.timedelta(1), "duration")],
+    [([1], "list"), ({"a": 1}, "struct"), (b"x", "binary"), (dt.timedelta(1), "duration")],
 )
 def test_csv_refuses_what_it_has_no_form_for(value: object, said: str) -> None:
     schema = pa.table({"extra": pa.array([value])}).schema

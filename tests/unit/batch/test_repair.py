@@ -145,9 +145,7 @@ def test_crash_leaves_the_run_as_it_was_or_repaired(
         committed.repair(fix, at=fall)
     assert (committed.digests() == before) is (step is not Step.SYNC)
     again = committed.repair(fix)
-    assert again.state is (
-        RunState.ALREADY_COMMITTED if step is Step.SYNC else RunState.COMMITTED
-    )
+    assert again.state is (RunState.ALREADY_COMMITTED if step is Step.SYNC else RunState.COMMITTED)
     assert by_manifest(committed).num_rows == 26
     assert not (committed.attempt / "parts").exists()
 

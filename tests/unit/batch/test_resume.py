@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold.batch import stage
-from twofold.batch.stage import read_ledger
 from twofold.batch.run import RunState
+from twofold.batch.stage import read_ledger
 from twofold.batch.watch import Step
 from twofold.errors import CommitUnknown, InvalidInput, TwofoldError
 

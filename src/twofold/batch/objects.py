@@ -1,0 +1,269 @@
+"""Objects of S3, Google Cloud Storage and Azure, and of what speaks like them.
+
+Where they are and who asks is said by the stores' own environment variables and nothing else:
+no URL, ledger, manifest or message has a secret in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import functools
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from twofold.batch.object_reader import ObjectReader, Span
+from twofold.errors import ConfigError, InvalidInput, missing_extra, problem
+
+SCHEMES = ("s3", "gs", "az")
+CONNECT_TIMEOUT_S = 5
+REQUEST_TIMEOUT_S = 60
+MAX_RETRIES = 4
+RETRY_TIMEOUT_S = 60
+"""A request is not tried again when this long has passed since it was first tried."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAGIC = re.compile(r"[*?\[]")
+USERINFO = re.compile(r"^\w+://[^/]*@")
+SIGNATURE = re.compile(r"\?[^/?]*=")
+"""A `?` in a glob is not followed by a parameter."""
+
+
+class ObjectError(OSError):
+    """The store didn't give what it was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectFile:
+    """One object, as it was when it was found.
+
+    Attributes:
+        root: The store and the bucket: `s3://bucket`.
+        key: Its name in the bucket.
+        bytes: Its length.
+        etag: What the store calls its content; reads are held to it.
+        version: Its version, where the bucket keeps them.
+        modified_ns: When it was last written, nanoseconds since 1970.
+    """
+
+    root: str
+    key: str
+    bytes: int
+    etag: str | None
+    version: str | None
+    modified_ns: int
+
+    def __str__(self) -> str:
+        """Its URL."""
+        return f"{self.root}/{self.key}"
+
+    @property
+    def suffix(self) -> str:
+        """How its name ends."""
+        return PurePosixPath(self.key).suffix
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders it lies in."""
+        return PurePosixPath(self.key).parent.parts
+
+    def read(self) -> ObjectReader:
+        """Read it here and there. What it raises is an OSError."""
+        return ObjectReader(self.bytes, self._fetch)
+
+    def open(self, mode: str = "rb") -> io.BufferedReader:
+        """Read it from its beginning, as `Path.open` does."""
+        if mode != "rb":
+            raise ValueError(f"objects are read as bytes, not {mode!r}")
+        return io.BufferedReader(self.read(), 1 << 20)
+
+    def _fetch(self, span: Span) -> bytes:
+        import obstore  # noqa: PLC0415 - an extra
+
+        options: dict[str, Any] = {"range": span}
+        if self.etag is not None:
+            options["if_match"] = self.etag
+        if self.version is not None:
+            options["version"] = self.version
+        try:
+            found = obstore.get(_store(self.root), self.key, options=options)  # type: ignore[arg-type]
+            return found.bytes().to_bytes()
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise _failed(error) from error
+
+
+Place = Path | ObjectFile
+"""Where a file lies."""
+
+
+def is_object_url(text: str) -> bool:
+    """Whether a text names objects of a store."""
+    return text.partition("://")[0] in SCHEMES and "://" in text
+
+
+def find_objects(url: str, *, suffixes: Iterable[str]) -> Iterator[ObjectFile]:
+    """Find an object, all objects below a folder whose names end so, or those a glob matches.
+
+    Names are taken as they are: no percent sign has a meaning.
+
+    Raises:
+        InvalidInput: The URL has a secret in it, or names no bucket.
+        ConfigError: The extra isn't installed.
+        OSError: The store can't be asked.
+    """
+    root, key = split_url(url)
+    known = set(suffixes)
+    if MAGIC.search(key):
+        wanted = key.split("/")
+        for file in list_objects(root, _fixed_part(key)):
+            if matches(file.key.split("/"), wanted):
+                yield file
+        return
+    if key and not key.endswith("/"):
+        found = find_object(root, key)
+        if found is not None:
+            yield found
+            return
+    folder = key.strip("/") + "/" if key.strip("/") else ""
+    for file in list_objects(root, folder):
+        below = file.key.removeprefix(folder)
+        if file.suffix.lower() in known and not _is_hidden(below):
+            yield file
+
+
+def find_object(root: str, key: str) -> ObjectFile | None:
+    """Ask for what a store knows of an object; None if there is none.
+
+    Raises:
+        OSError: The store can't be asked.
+    """
+    store, obstore = _store(root), _obstore()
+    try:
+        return _file(root, obstore.head(store, key))
+    except FileNotFoundError:
+        return None
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise _failed(error) from error
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Take a URL apart, into store with bucket, and key.
+
+    Raises:
+        InvalidInput: It has a secret in it, or no bucket.
+    """
+    if USERINFO.match(url) or SIGNATURE.search(url):
+        scheme = url.partition("://")[0]
+        raise InvalidInput(
+            problem(
+                "INPUT",
+                f"a URL {scheme}://BUCKET/KEY without a user, a password or a signature",
+                "one that has some",
+                "Say who asks by the store's environment variables, such as AWS_ACCESS_KEY_ID.",
+            )
+        )
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if not bucket or MAGIC.search(bucket):
+        fix = "Name the bucket."
+        raise InvalidInput(problem(url, f"{scheme}://BUCKET/KEY", "no bucket", fix))
+    return f"{scheme}://{bucket}", key
+
+
+def matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether a glob matches a key, both cut at the slashes: as the shell's do, `**` as Python's.
+
+    What begins with a dot is matched only by what does, too.
+    """
+    if not patterns or not parts:
+        return not parts and all(pattern == "**" for pattern in patterns)
+    pattern, rest = patterns[0], patterns[1:]
+    is_hidden = parts[0].startswith(".")
+    if pattern == "**":
+        return matches(parts, rest) or (not is_hidden and matches(parts[1:], patterns))
+    if is_hidden and not pattern.startswith("."):
+        return False
+    return fnmatch.fnmatchcase(parts[0], pattern) and matches(parts[1:], rest)
+
+
+def _fixed_part(key: str) -> str:
+    parts = key.split("/")
+    fixed = next(index for index, part in enumerate(parts) if MAGIC.search(part))
+    return "/".join(parts[:fixed])
+
+
+def _is_hidden(below: str) -> bool:
+    return any(part.startswith((".", "_")) for part in below.split("/"))
+
+
+def list_objects(root: str, folder: str) -> Iterator[ObjectFile]:
+    """Give all objects below a folder.
+
+    Raises:
+        OSError: The store can't be asked.
+    """
+    store, obstore = _store(root), _obstore()
+    try:
+        for found in obstore.list(store, folder or None, chunk_size=1000):
+            yield from (_file(root, meta) for meta in found)
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise _failed(error) from error
+
+
+def _file(root: str, meta: Any) -> ObjectFile:
+    return ObjectFile(
+        root=root,
+        key=meta["path"],
+        bytes=meta["size"],
+        etag=meta["e_tag"],
+        version=meta["version"],
+        modified_ns=(meta["last_modified"] - EPOCH) // timedelta(microseconds=1) * 1000,
+    )
+
+
+def _obstore() -> Any:
+    try:
+        import obstore  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise missing_extra("obstore", "objects", "reading from an object store") from error
+    return obstore
+
+
+@functools.cache
+def _store(root: str) -> Any:
+    obstore = _obstore()
+    stores = obstore.store
+    scheme, _, bucket = root.partition("://")
+    make = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}[scheme]
+    try:
+        return make(
+            bucket,
+            client_options={
+                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+                "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+            },
+            retry_config={
+                "max_retries": MAX_RETRIES,
+                "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
+            },
+        )
+    except (obstore.exceptions.BaseError, ValueError) as error:
+        fix = "Set the store's environment variables."
+        raise ConfigError(
+            problem(root, "a store that can be asked", words_of(error), fix)
+        ) from error
+
+
+def words_of(error: BaseException) -> str:
+    """What a store says, in a line: without the query of a URL, which may hold a signature."""
+    text = re.sub(r"\?[^\s\"')]*", "?...", str(error).partition("\nDebug source")[0])
+    return " ".join(text.split())[:400].rstrip(".") or type(error).__name__
+
+
+def _failed(error: Exception) -> ObjectError:
+    if type(error).__name__ == "PreconditionError":
+        return ObjectError("one that was written to meanwhile")
+    return ObjectError(words_of(error))
