@@ -111,7 +111,6 @@ def resume_run(
 def repair_run(
     request: RepairRequest,
     *,
-    registry: Path,
     settings: BatchSettings | None = None,
     watch: Watch | None = None,
 ) -> RunResult:
@@ -119,7 +118,6 @@ def repair_run(
 
     Args:
         request: What to do.
-        registry: Where the model version is that predicted the run.
         settings: How; partitions stay the run's own.
         watch: What looks on.
 
@@ -135,5 +133,5 @@ def repair_run(
     if status.manifest is None:
         fix = f"Resume it first: twofold batch resume {request.run_id} --output {request.output}"
         raise InvalidInput(problem(request.run_id, "a committed run", str(status.phase), fix))
-    predictor = load(status.model, registry=registry)
+    predictor = load(status.model, registry=request.registry)
     return repair(predictor, request, settings or BatchSettings(), watch or Watch())

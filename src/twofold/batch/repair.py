@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,22 +18,21 @@ import msgspec
 import pyarrow as pa
 
 from twofold.batch import quarantine
+from twofold.batch.engine import Work, engine_of
 from twofold.batch.inputs import (
     Input,
     check_unchanged,
     describe_files,
     fingerprint,
     open_input,
-    read_chunks,
 )
 from twofold.batch.layout import Layout, Stamp, lay_out
 from twofold.batch.lease import hold_lease
-from twofold.batch.local import cores, predict_in_order
 from twofold.batch.manifest import FileEntry, InputEntry, Manifest, Repair, read_manifest
 from twofold.batch.mended import NOTES, ROW, check_places, place, row_numbers
 from twofold.batch.part_files import part_format
-from twofold.batch.plan import Plan, repaired_name
-from twofold.batch.predict import Predicted, predict_chunk, texts
+from twofold.batch.plan import repaired_name
+from twofold.batch.predict import Predicted, texts
 from twofold.batch.run import RunResult, RunState
 from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import Stage
@@ -55,11 +53,13 @@ class RepairRequest:
             input, beside the key, the kept columns and the model's fields.
         output: The folder the run was committed to.
         run_id: The run.
+        registry: The folder the model was loaded from.
     """
 
     input: str
     output: Path
     run_id: str
+    registry: Path
 
 
 def repair(
@@ -101,12 +101,14 @@ def repair(
     with hold_lease(stage.folder, run_id):
         stage.take_over()
         before = _committed(target, predictor)  # from here on nobody else changes it
-        work = _Repair(predictor, source, before, settings, watch)
-        if work.was_done:
+        layout = _lay_out(source, predictor, before)
+        work = Work(predictor, request.registry, source, layout, settings)
+        mending = _Repair(work, before, watch)
+        if mending.was_done:
             stage.settle()
             state, after = RunState.ALREADY_COMMITTED, before
         else:
-            state, after = RunState.COMMITTED, work.commit(stage)
+            state, after = RunState.COMMITTED, mending.commit(stage)
         stage.forget()
     rows = before.rows_predicted
     return RunResult(state, target, after, rows, time.monotonic() - began_s)
@@ -124,23 +126,29 @@ def _committed(target: Path, predictor: Predictor) -> Manifest:
     return manifest
 
 
+def _lay_out(source: Input, predictor: Predictor, run: Manifest) -> Layout:
+    """The columns of the input, among which the number of a row is the key."""
+    signature = predictor.signature
+    passed = [name for name in (run.key, *run.keep) if name is not None]
+    if ROW in (*signature.names, *passed):
+        got = "a column of the model or of the run"
+        fix = "Run the mended input again, under a new run id."
+        raise InvalidInput(problem(ROW, "a name that only numbers rows", got, fix))
+    have = {name for file in source.files for name in file.schema.names}
+    notes = [name for name in NOTES if name in have and name not in signature.names]
+    keep = list(dict.fromkeys([*passed, *notes]))
+    return lay_out(source, signature, predictor.output, key=ROW, keep=keep)
+
+
 class _Repair:
     """The mended rows of an input, and the run they go into."""
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        source: Input,
-        before: Manifest,
-        settings: BatchSettings,
-        watch: Watch,
-    ) -> None:
-        self._predictor = predictor
-        self._source = source
+    def __init__(self, work: Work, before: Manifest, watch: Watch) -> None:
+        self._work = work
+        self._source = work.source
         self._before = before
-        self._settings = settings
         self._watch = watch
-        self._files = describe_files(source)
+        self._files = describe_files(work.source)
         self._fingerprint = fingerprint(self._files)
 
     @property
@@ -151,11 +159,10 @@ class _Repair:
         """Put the rows in, and make that visible."""
         before, now = self._before, self._watch.clock()
         aside = self._read_quarantine(stage.target)
-        layout = self._lay_out()
-        results = self._predict(layout)
+        results = self._predict()
         check_unchanged(self._source)
         stamp = Stamp(before.model.version, before.run_id, now)
-        table = layout.table([result.columns for result in results], stamp)
+        table = self._work.layout.table([result.columns for result in results], stamp)
         still = {row.key: (row.field, row.reason) for r in results for row in r.set_aside}
         rows = row_numbers([*texts(table.column(ROW)), *still], self._source.text)
         mended = rows[: table.num_rows]
@@ -190,39 +197,18 @@ class _Repair:
             raise InvalidInput(problem(self._before.run_id, "rows set aside", "none", fix))
         return quarantine.read(target / entry.name)
 
-    def _lay_out(self) -> Layout:
-        """The columns of the input, among which the number of a row is the key."""
-        before, signature = self._before, self._predictor.signature
-        passed = [name for name in (before.key, *before.keep) if name is not None]
-        if ROW in (*signature.names, *passed):
-            got = "a column of the model or of the run"
-            fix = "Run the mended input again, under a new run id."
-            raise InvalidInput(problem(ROW, "a name that only numbers rows", got, fix))
-        have = {name for file in self._source.files for name in file.schema.names}
-        notes = [name for name in NOTES if name in have and name not in signature.names]
-        keep = list(dict.fromkeys([*passed, *notes]))
-        return lay_out(self._source, signature, self._predictor.output, key=ROW, keep=keep)
-
-    def _predict(self, layout: Layout) -> list[Predicted]:
-        settings, source = self._settings, self._source
-        plan = Plan(settings.partition_rows, settings.batch_rows)
-        chunks = read_chunks(source, layout.read, plan, codable=layout.texts, first_row=0)
-        results = predict_in_order(
-            chunks,
-            partial(predict_chunk, self._predictor, layout, from_text=source.format.is_text),
-            workers=(settings.workers or cores()) if self._predictor.concurrent else 1,
-            max_waiting=settings.max_waiting_batches,
-        )
+    def _predict(self) -> list[Predicted]:
+        results = engine_of(self._work.settings)(self._work, 0)
         found: list[Predicted] = []
         began_s = time.monotonic()
         done = aside = 0
-        with contextlib.closing(chunks), contextlib.closing(results):
+        with contextlib.closing(results):
             for predicted in results:
                 found.append(predicted)
                 done, aside = done + predicted.rows_in, aside + len(predicted.set_aside)
                 elapsed_s = time.monotonic() - began_s
                 rate = done / max(elapsed_s, 1e-9)
-                total = source.rows_total
+                total = self._source.rows_total
                 self._watch.progress(Progress(done, total, aside, rate, elapsed_s))
         return found
 

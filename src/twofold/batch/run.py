@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
-from twofold.batch.inputs import Input, check_unchanged, read_chunks
+from twofold.batch.engine import Work, engine_of
+from twofold.batch.inputs import Input, check_unchanged
 from twofold.batch.layout import Layout, Stamp, lay_out
 from twofold.batch.lease import hold_lease
 from twofold.batch.ledger import Identity, Ledger, Started, changes
-from twofold.batch.local import Behind, cores, predict_in_order
+from twofold.batch.local import Behind
 from twofold.batch.manifest import (
     Column,
     InputEntry,
@@ -28,8 +29,7 @@ from twofold.batch.manifest import (
     read_manifest,
 )
 from twofold.batch.part_files import PartFormat, check_writable, part_format
-from twofold.batch.plan import Plan
-from twofold.batch.predict import Predicted, predict_chunk
+from twofold.batch.predict import Predicted
 from twofold.batch.quarantine import Budget, table_of
 from twofold.batch.request import RunRequest
 from twofold.batch.settings import BatchSettings
@@ -139,7 +139,9 @@ def run(
         started, ledger = _start(stage, identity, request, given, watch)
         answered, clock = ledger.answered, watch.clock
         taken = take(given, predictor.signature, layout_of, stage, answered=answered, clock=clock)
-        job = _Job(predictor, taken, layout_of(taken.source), parts, settings)
+        layout = layout_of(taken.source)
+        work = Work(predictor, request.registry, taken.source, layout, settings)
+        job = _Job(work, taken, parts)
         return _Attempt(job, stage, watch, began_s, ledger).go(started)
 
 
@@ -226,15 +228,9 @@ def _another(run_id: str, changed: list[str]) -> InvalidInput:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    predictor: Predictor
+    work: Work
     taken: Taken
-    layout: Layout
     parts: PartFormat
-    settings: BatchSettings
-
-    @property
-    def source(self) -> Input:
-        return self.taken.source
 
 
 class _Attempt:
@@ -244,10 +240,12 @@ class _Attempt:
         self, job: _Job, stage: Stage, watch: Watch, began_s: float, ledger: Ledger
     ) -> None:
         self._job = job
+        self._work = job.work
         self._stage = stage
         self._watch = watch
         self._began_s = began_s
-        self._budget = Budget(job.settings.max_quarantined_ratio, job.settings.max_quarantined_rows)
+        settings = job.work.settings
+        self._budget = Budget(settings.max_quarantined_ratio, settings.max_quarantined_rows)
         self._finished = list(ledger.finished)  # written to while `_behind` is busy
         self._behind = Behind()
         self._partitions = len(self._finished)
@@ -257,8 +255,8 @@ class _Attempt:
 
     def go(self, started: Started) -> RunResult:
         run_id = started.identity.run_id
-        stamp = Stamp(self._job.predictor.version, run_id, started.started_at)
-        self._check_budget(self._job.source.rows_total)
+        stamp = Stamp(self._work.predictor.version, run_id, started.started_at)
+        self._check_budget(self._work.source.rows_total)
         self._report()
         with self._behind:
             self._predict(stamp)
@@ -274,26 +272,15 @@ class _Attempt:
         return RunResult(RunState.COMMITTED, target, manifest, rows, elapsed_s)
 
     def _predict(self, stamp: Stamp) -> None:
-        job = self._job
-        plan = Plan(job.settings.partition_rows, job.settings.batch_rows)
-        workers = (job.settings.workers or cores()) if job.predictor.concurrent else 1
-        predict = partial(
-            predict_chunk, job.predictor, job.layout, from_text=job.source.format.is_text
-        )
-        layout = job.layout
-        chunks = read_chunks(
-            job.source, layout.read, plan, codable=layout.texts, first_row=self._rows_done
-        )
-        results = predict_in_order(
-            chunks, predict, workers=workers, max_waiting=job.settings.max_waiting_batches
-        )
-        with contextlib.closing(chunks), contextlib.closing(results):
+        work = self._work
+        results = engine_of(work.settings)(work, self._rows_done)
+        with contextlib.closing(results):
             for predicted in results:
                 self._partition.append(predicted)
                 self._rows_done += predicted.rows_in
                 self._rows_quarantined += len(predicted.set_aside)
-                self._check_budget(job.source.rows_total)
-                if self._rows_done % plan.partition_rows == 0:
+                self._check_budget(work.source.rows_total)
+                if self._rows_done % work.plan.partition_rows == 0:
                     self._finish_partition(stamp)
                 self._report()
 
@@ -307,7 +294,7 @@ class _Attempt:
     def _write_partition(
         self, number: int, first_row: int, results: list[Predicted], stamp: Stamp
     ) -> None:
-        part = self._job.layout.table([predicted.columns for predicted in results], stamp)
+        part = self._work.layout.table([predicted.columns for predicted in results], stamp)
         self._finished.append(self._stage.finish(number, first_row, part, _set_aside(results)))
 
     def _check_budget(self, rows_total: int | None) -> None:
@@ -327,12 +314,12 @@ class _Attempt:
         )
 
     def _check_complete(self) -> None:
-        check_unchanged(self._job.source)
-        rows_total = self._job.source.rows_total
+        check_unchanged(self._work.source)
+        rows_total = self._work.source.rows_total
         if rows_total is not None and self._rows_done != rows_total:
             fix = "Write the file again."
             raise InvalidInput(
-                problem(self._job.source.text, f"{rows_total} rows", str(self._rows_done), fix)
+                problem(self._work.source.text, f"{rows_total} rows", str(self._rows_done), fix)
             )
 
     def _report(self) -> None:
@@ -341,7 +328,7 @@ class _Attempt:
         self._watch.progress(
             Progress(
                 rows_done=self._rows_done,
-                rows_total=self._job.source.rows_total,
+                rows_total=self._work.source.rows_total,
                 rows_quarantined=self._rows_quarantined,
                 rows_per_s=rate,
                 elapsed_s=elapsed_s,
@@ -349,8 +336,8 @@ class _Attempt:
         )
 
     def _manifest(self, started: Started) -> Manifest:
-        job, identity = self._job, started.identity
-        predictor, source = job.predictor, job.source
+        job, work, identity = self._job, self._work, started.identity
+        predictor, source = work.predictor, work.source
         given = InputEntry(
             given=started.input,
             format=source.format.name,
@@ -375,7 +362,7 @@ class _Attempt:
             key=identity.key,
             keep=identity.keep,
             columns=tuple(
-                Column(name=field.name, type=str(field.type)) for field in job.layout.schema
+                Column(name=field.name, type=str(field.type)) for field in work.layout.schema
             ),
             files=tuple(entry.part for entry in self._finished),
             quarantine=self._stage.merge_quarantine(self._finished),

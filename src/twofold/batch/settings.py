@@ -34,6 +34,16 @@ class BatchSettings:
         minimum=1,
         maximum=4096,
     )
+    engine: str = setting(
+        "local",
+        "What reads and predicts: the threads of this process, or a Ray cluster. A run may be "
+        "resumed by another one.",
+        choices=("local", "ray"),
+    )
+    ray_address: str = setting(
+        "",
+        "Address of the Ray cluster; without one, Ray is started on this machine for the run.",
+    )
     max_quarantined_ratio: float = setting(
         0.5,
         "Share of the input's rows that may be set aside before the run is given up. One bad row "

@@ -229,12 +229,12 @@ class Stage:
 
     def merge_quarantine(self, finished: Iterable[Finished]) -> FileEntry | None:
         """Write the run's quarantine beside its parts, if any row was set aside."""
-        tables = self._set_aside(finished)
-        first = next(tables, None)
-        if first is None:
-            return None
         path = self._parts / quarantine.QUARANTINE_FILE
         with self._disk():
+            tables = self._set_aside(finished)
+            first = next(tables, None)
+            if first is None:
+                return None
             self._step(Step.QUARANTINE)
             return self._write(path, PARQUET, _chain(first, tables), quarantine.SCHEMA)
 

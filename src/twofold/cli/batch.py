@@ -135,14 +135,11 @@ def repair(run_id: str, input_path: str, output: Path, registry: str | None, as_
     from twofold.app.batch import RepairRequest, Watch, repair_run  # noqa: PLC0415 - heavy
 
     settings = settings_from({"registry": registry})
-    request = RepairRequest(input=input_path, output=output, run_id=run_id)
+    request = RepairRequest(
+        input=input_path, output=output, run_id=run_id, registry=settings.registry
+    )
     with progress_bar(f"repairing {run_id}") as show:
-        result = repair_run(
-            request,
-            registry=settings.registry,
-            settings=settings.batch,
-            watch=Watch(progress=show),
-        )
+        result = repair_run(request, settings=settings.batch, watch=Watch(progress=show))
     last = result.manifest.repairs[-1]
     mended = f"{last.rows_predicted:,} of {last.rows_in:,} mended rows predicted"
     _show_result(result, mended, as_json=as_json)
@@ -225,9 +222,7 @@ def _show_result(result: RunResult, done: str = "", *, as_json: bool) -> None:
     resumed = (
         f", {result.rows_resumed:,} of them by earlier attempts" if result.rows_resumed else ""
     )
-    done = done or (
-        f"{manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted{resumed}"
-    )
+    done = done or (f"{manifest.rows_predicted:,} of {manifest.rows_in:,} rows predicted{resumed}")
     talk().print(
         f"{result.state}: {done}, {manifest.rows_quarantined:,} quarantined, "
         f"in {result.elapsed_s:.1f} s",

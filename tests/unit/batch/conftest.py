@@ -157,7 +157,8 @@ class Bench:
         self, source: Path | str, *, at: Callable[[Step], None] = lambda _: None, **changed: Any
     ) -> RunResult:
         bench = replace(self, **changed)
-        request = RepairRequest(input=str(source), output=bench.output, run_id=bench.run_id)
+        registry = self.folder / "registry"
+        request = RepairRequest(str(source), bench.output, bench.run_id, registry)
         watch = Watch(progress=self.seen.append, clock=lambda: NOW, step=at)
         return repair(bench.predictor, request, bench.settings, watch)
 

@@ -67,8 +67,7 @@ def bits(found: pa.Table) -> list[int]:
     rows=st.lists(
         st.tuples(
             st.floats(allow_nan=False) | st.none(),
-            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
-            | st.none(),
+            st.none() | TEXT,
         ),
         max_size=20,
     )
