@@ -12,7 +12,8 @@ from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import Stage, read_ledger, staging_folder
 from twofold.batch.watch import Progress, Step, Watch
 from twofold.errors import InvalidInput, problem
-from twofold.predictor.load import load
+from twofold.model.registry import Registry
+from twofold.predictor.load import load, read_sample
 
 __all__ = [
     "BatchSettings",
@@ -53,7 +54,8 @@ def run_batch(
         taken = {status.run_id for status in list_runs(request.output)}
         request = dataclasses.replace(request, run_id=new_run_id(watch.clock(), taken))
     predictor = load(request.model, registry=request.registry)
-    return run(predictor, request, settings or BatchSettings(), watch)
+    sample = read_sample(Registry(request.registry), predictor.record)
+    return run(predictor, request, settings or BatchSettings(), watch, sample=sample)
 
 
 def resume_run(

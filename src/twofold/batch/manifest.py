@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from twofold.batch.statistics import Statistics
 from twofold.errors import InvalidInput, TwofoldError, problem
 
 MANIFEST_FILE = "manifest.json"
@@ -113,6 +114,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         files: The parts, in the order of the input's rows.
         quarantine: The rows set aside; None if there are none.
         settings: What else shapes the bytes.
+        statistics: What fields and predictions held; None if an attempt at the run left it out.
     """
 
     format: Literal[1] = 1
@@ -132,6 +134,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     quarantine: FileEntry | None
     settings: Settings
+    statistics: Statistics | None = None
 
 
 def check_counts(manifest: Manifest) -> None:

@@ -40,6 +40,7 @@ from twofold.batch.predict import Predicted, predict_chunk
 from twofold.batch.quarantine import Budget, table_of
 from twofold.batch.request import RunRequest
 from twofold.batch.settings import BatchSettings
+from twofold.batch.sight import Sight, sight_of
 from twofold.batch.stage import COMPRESSION, Stage, read_ledger
 from twofold.batch.watch import Progress, Watch
 from twofold.errors import BudgetExceeded, InvalidInput, problem
@@ -47,6 +48,7 @@ from twofold.model.names import check_name
 
 if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
+    from twofold.predictor.load import Sample
 
 
 class RunState(enum.StrEnum):
@@ -76,7 +78,12 @@ class RunResult:
 
 
 def run(
-    predictor: Predictor, request: RunRequest, settings: BatchSettings, watch: Watch
+    predictor: Predictor,
+    request: RunRequest,
+    settings: BatchSettings,
+    watch: Watch,
+    *,
+    sample: Sample | None = None,
 ) -> RunResult:
     """Predict an input and commit the predictions, or find that this was done before.
 
@@ -85,6 +92,7 @@ def run(
         request: What to do; its `run_id` must be given.
         settings: How.
         watch: What looks on.
+        sample: The model's, with which statistics are compared.
 
     Returns:
         The committed run.
@@ -134,7 +142,8 @@ def run(
         # Another process may have committed it before this one got the lease.
         if before := committed_before():
             return before
-        job = _Job(predictor, source, files, layout, settings)
+        sight = sight_of(predictor, sample) if settings.statistics else None
+        job = _Job(predictor, source, files, layout, settings, sight)
         return _Attempt(job, stage, watch, began_s).go(identity, request.registry)
 
 
@@ -182,6 +191,7 @@ class _Job:
     files: tuple[InputFile, ...]
     layout: Layout
     settings: BatchSettings
+    sight: Sight | None
 
 
 class _Attempt:
@@ -246,7 +256,11 @@ class _Attempt:
         plan = Plan(job.settings.partition_rows, job.settings.batch_rows)
         workers = (job.settings.workers or cores()) if job.predictor.concurrent else 1
         predict = partial(
-            predict_chunk, job.predictor, job.layout, from_text=job.source.format.is_text
+            predict_chunk,
+            job.predictor,
+            job.layout,
+            from_text=job.source.format.is_text,
+            sketcher=job.sight and job.sight.sketcher,
         )
         layout = job.layout
         chunks = read_chunks(
@@ -276,7 +290,13 @@ class _Attempt:
         self, number: int, first_row: int, results: list[Predicted], stamp: Stamp
     ) -> None:
         part = self._job.layout.table([predicted.columns for predicted in results], stamp)
-        self._finished.append(self._stage.finish(number, first_row, part, _set_aside(results)))
+        sketch: bytes | None = None
+        if self._job.sight is not None:
+            batches = [predicted.sketch for predicted in results if predicted.sketch]
+            rows = [row for predicted in results for row in predicted.set_aside]
+            sketch = self._job.sight.partition(batches, rows)
+        set_aside = _set_aside(results)
+        self._finished.append(self._stage.finish(number, first_row, part, set_aside, sketch))
 
     def _check_budget(self, rows_total: int | None) -> None:
         limit = self._budget.overdrawn(self._rows_quarantined, rows_total)
@@ -346,4 +366,5 @@ class _Attempt:
             files=tuple(entry.part for entry in self._finished),
             quarantine=self._stage.merge_quarantine(self._finished),
             settings=Settings(partition_rows=identity.partition_rows, compression=COMPRESSION),
+            statistics=job.sight and job.sight.summary(self._finished, job.settings),
         )

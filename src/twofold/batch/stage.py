@@ -118,14 +118,24 @@ class Stage:
             _sync(self.folder)
 
     def finish(
-        self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
+        self,
+        partition: int,
+        first_row: int,
+        part: pa.Table,
+        set_aside: pa.Table,
+        sketch: bytes | None = None,
     ) -> Finished:
-        """Stage a partition's files, and record it once they are safe."""
+        """Stage a partition's files, and record it, with its sketch, once they are safe."""
         with self._disk():
-            return self._finish(partition, first_row, part, set_aside)
+            return self._finish(partition, first_row, part, set_aside, sketch)
 
     def _finish(
-        self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
+        self,
+        partition: int,
+        first_row: int,
+        part: pa.Table,
+        set_aside: pa.Table,
+        sketch: bytes | None,
     ) -> Finished:
         rows = part.num_rows + set_aside.num_rows
         file = self._write(self._parts / part_name(partition), [part], part.schema)
@@ -134,7 +144,12 @@ class Stage:
             path = self._quarantine / quarantine.part_name(partition)
             kept = self._write(path, [set_aside], quarantine.SCHEMA)
         entry = Finished(
-            partition=partition, first_row=first_row, rows_in=rows, part=file, quarantine=kept
+            partition=partition,
+            first_row=first_row,
+            rows_in=rows,
+            part=file,
+            quarantine=kept,
+            sketch=sketch,
         )
         self._step(Step.FINISH)
         self._append(entry)
