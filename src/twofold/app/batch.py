@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
+from twofold.batch.manifest import Manifest
+from twofold.batch.report import render_report
 from twofold.batch.request import RunRequest, new_run_id
 from twofold.batch.run import RunResult, RunState, run
 from twofold.batch.runs import Phase, RunStatus, list_runs, run_status
@@ -29,6 +32,7 @@ __all__ = [
     "resume_run",
     "run_batch",
     "run_status",
+    "write_report",
 ]
 
 
@@ -103,3 +107,21 @@ def resume_run(
         settings or BatchSettings(), partition_rows=identity.partition_rows
     )
     return run_batch(request, settings=settings, watch=watch)
+
+
+def write_report(manifest: Manifest, path: Path) -> None:
+    """Write the report of a committed run, whole or not at all.
+
+    Args:
+        manifest: The run's.
+        path: The file of HTML.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(render_report(manifest), encoding="utf-8", errors="replace")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -93,9 +93,7 @@ def predict_chunk(
             kept = np.delete(np.arange(seen.num_rows), list(failed))
             seen = seen.take(arrow.from_numbers(kept))
         sketch = sketcher.sketch([*seen.columns, *joined.columns[len(layout.passed) :]])
-    return Predicted(
-        chunk.first_row, rows, joined, _set_aside(chunk, layout.key, faults), sketch
-    )
+    return Predicted(chunk.first_row, rows, joined, _set_aside(chunk, layout.key, faults), sketch)
 
 
 def _with_parsed(layout: Layout, chunk: Chunk) -> Chunk:

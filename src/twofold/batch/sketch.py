@@ -139,7 +139,9 @@ class Sketcher:
         return Sketch(rows, tuple(found), count_reasons(set_aside))
 
 
-def sketcher_of(signature: Signature, output: Output, sample: Sequence[pa.Array] | None) -> Sketcher:
+def sketcher_of(
+    signature: Signature, output: Output, sample: Sequence[pa.Array] | None
+) -> Sketcher:
     """Prepare to sketch a model's fields and predictions.
 
     Args:

@@ -154,9 +154,7 @@ def _instant(micros: float) -> str:
         return f"{micros / MICROS_PER_S:g} s since 1970"
 
 
-def _histogram(
-    item: Measured, run: NumberSketch, sample: NumberSketch | None
-) -> Histogram | None:
+def _histogram(item: Measured, run: NumberSketch, sample: NumberSketch | None) -> Histogram | None:
     sketches = [sketch for sketch in (run, sample) if sketch and sketch.values]
     if not sketches:
         return None
@@ -174,9 +172,7 @@ def _histogram(
         below[0], below[-1] = 0.0, 1.0
         return tuple(round(share, DIGITS) for share in np.diff(below).tolist())
 
-    return Histogram(
-        start=start, stop=stop, shares=shares(run), sample_shares=shares(sample)
-    )
+    return Histogram(start=start, stop=stop, shares=shares(run), sample_shares=shares(sample))
 
 
 def _with_texts(
@@ -199,9 +195,7 @@ def _with_texts(
     )
 
 
-def _warnings(
-    found: ColumnStatistics, sample: ColumnSketch, limits: BatchSettings
-) -> list[str]:
+def _warnings(found: ColumnStatistics, sample: ColumnSketch, limits: BatchSettings) -> list[str]:
     """What passes a limit by more than chance explains."""
     said: list[str] = []
 
