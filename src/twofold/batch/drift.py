@@ -57,7 +57,7 @@ def psi_by_chance(bins: int, rows: float, sample_rows: float) -> float:
 
 
 def _chi_squared(degrees: int) -> float:
-    """The 0.999 quantile, by Wilson and Hilferty's cube (1931): to 2 %."""
+    """The 0.999 quantile, by Wilson and Hilferty's cube (1931): to 3 %."""
     part = 2 / (9 * degrees)
     return degrees * (1 - part + CHANCE_Z * math.sqrt(part)) ** 3
 
@@ -82,13 +82,16 @@ def _deciles(sample: NumberSketch) -> Array:
     """The last bucket of each bin but the last; a bucket with a tenth or more has its own."""
     wanted = sample.values / NUMBER_BINS
     tops: list[int] = []
-    held = 0
+    held, below, goal = 0, 0, wanted
     counts = [*sample.counts.tolist()]
     for index, key in enumerate(sample.keys.tolist()[:-1]):
         held += counts[index]
-        if held >= wanted or counts[index + 1] >= wanted:
+        below += counts[index]
+        if below >= goal or counts[index + 1] >= wanted:
             tops.append(key)
             held = 0
+            # The next decile but for one that is all but reached.
+            goal = wanted * (int(below / wanted + 0.5) + 1)
     # A rest that is too small for a bin of its own belongs to the one before.
     if tops and held + counts[-1] < wanted / 2:
         tops.pop()

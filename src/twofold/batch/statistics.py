@@ -301,7 +301,7 @@ class ColumnStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why rows were set aside, and how many; no field if the whole row, or the model, is at fault."""
+    """Why rows were set aside, and how many; no field if the row, or the model, is at fault."""
 
     field: str
     reason: str

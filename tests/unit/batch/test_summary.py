@@ -33,9 +33,9 @@ def columns(amounts: list[float | None], plans: list[str], *, trues: int = 0) ->
     times = [JANUARY + DAY * (at % 31) for at in range(count)]
     return [
         pa.array(amounts, pa.float64()),
-        pa.array(plans),
+        pa.array(plans, pa.string()),
         pa.array(times, pa.timestamp("us")),
-        pa.array([at < trues for at in range(count)]),
+        pa.array([at < trues for at in range(count)], pa.bool_()),
     ]
 
 
