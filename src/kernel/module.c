@@ -9,6 +9,7 @@
 #include "instructions.h"
 #include "linear.h"
 #include "reader.h"
+#include "sketch.h"
 
 #define MAX_INPUTS 65536
 #define WHOLE UINT32_MAX
@@ -478,6 +479,108 @@ PyDoc_STRVAR(linear_doc,
 static PyTypeObject ForestType = MODEL_TYPE("twofold._kernel.Forest", forest_doc, forest_init);
 static PyTypeObject LinearType = MODEL_TYPE("twofold._kernel.Linear", linear_doc, linear_init);
 
+/* ---- sketches ---------------------------------------------------------------------------- */
+
+struct sketched {
+    const uint8_t *kinds;
+    const double *origins;
+    PyObject *inputs;
+    int64_t rows;
+    uint64_t *table;
+    double *limits;
+    struct sketch_entry *entries;
+    size_t n_entries, room;
+};
+
+/* Sketch one column behind those that were; -1 with an error set if it can't be. */
+static int sketch_column(struct sketched *all, Py_ssize_t column) {
+    Py_buffer held[3];
+    memset(held, 0, sizeof held);
+    struct input_rows input;
+    const enum input_kind kind = all->kinds[column];
+    int failed = take_rows(kind, PyTuple_GET_ITEM(all->inputs, column), all->rows, &input, held);
+    if (!failed && input.stride != 1) {
+        PyErr_SetString(PyExc_ValueError, "a sketch takes every value");
+        failed = -1;
+    }
+    const size_t most = all->rows < SKETCH_BUCKETS ? (size_t)all->rows : SKETCH_BUCKETS;
+    if (!failed && all->room - all->n_entries < most) {
+        const size_t room = 2 * all->room + most;
+        void *grown = PyMem_Realloc(all->entries, room * sizeof *all->entries);
+        if (grown) {
+            all->entries = grown;
+            all->room = room;
+        } else {
+            PyErr_NoMemory();
+            failed = -1;
+        }
+    }
+    if (!failed) {
+        Py_BEGIN_ALLOW_THREADS
+        sketch_add(kind, &input, all->rows, all->origins[column], all->table,
+                   all->limits + 2 * column);
+        all->n_entries +=
+            sketch_drain(all->table, (uint32_t)column, all->entries + all->n_entries);
+        Py_END_ALLOW_THREADS
+    }
+    for (int i = 0; i < 3; i++)
+        if (held[i].obj) PyBuffer_Release(&held[i]);
+    return failed;
+}
+
+static const char *refuse_sketch(const struct sketched *all, const Py_buffer *kinds,
+                                 const Py_buffer *origins, const Py_buffer *table,
+                                 const Py_buffer *limits) {
+    const size_t count = (size_t)kinds->len;
+    if ((size_t)PyTuple_GET_SIZE(all->inputs) != count || count > MAX_INPUTS ||
+        (size_t)origins->len != count * sizeof(double) ||
+        (size_t)limits->len != 2 * count * sizeof(double))
+        return "kinds, origins, inputs and limits don't fit each other";
+    for (size_t i = 0; i < count; i++)
+        if (all->kinds[i] > INPUT_I64) return "only numbers are sketched";
+    if (all->rows < 0 || all->rows > SKETCH_MAX_ROWS) return "too many rows for one sketch";
+    if ((size_t)table->len != SKETCH_BUCKETS * sizeof(uint64_t)) return "the table has a wrong size";
+    if ((uintptr_t)table->buf % 8 || (uintptr_t)origins->buf % 8 || (uintptr_t)limits->buf % 8)
+        return "a buffer is unaligned";
+    return NULL;
+}
+
+PyDoc_STRVAR(sketch_doc,
+"sketch(kinds, origins, inputs, rows, table, limits)\n--\n\n"
+"Count the values of columns of numbers by bucket; see sketch.h. Returns the entries as bytes.\n\n"
+"`inputs` is as for a model's `predict`; `table` is zeroed memory of a thread's own, and is so\n"
+"again; `limits` gets the least and the greatest value of each column. The GIL is released.");
+
+static PyObject *sketch(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer kinds, origins, table, limits;
+    long long rows;
+    struct sketched all;
+    memset(&all, 0, sizeof all);
+    if (!PyArg_ParseTuple(args, "y*y*O!Lw*w*", &kinds, &origins, &PyTuple_Type, &all.inputs, &rows,
+                          &table, &limits))
+        return NULL;
+    all.kinds = kinds.buf;
+    all.origins = origins.buf;
+    all.rows = rows;
+    all.table = table.buf;
+    all.limits = limits.buf;
+    PyObject *result = NULL;
+    const char *wrong = refuse_sketch(&all, &kinds, &origins, &table, &limits);
+    int failed = wrong != NULL;
+    if (wrong) PyErr_SetString(PyExc_ValueError, wrong);
+    for (Py_ssize_t i = 0; !failed && i < kinds.len; i++) failed = sketch_column(&all, i);
+    if (!failed)
+        result = PyBytes_FromStringAndSize((const char *)all.entries,
+                                           (Py_ssize_t)(all.n_entries * sizeof *all.entries));
+    PyMem_Free(all.entries);
+    PyBuffer_Release(&kinds);
+    PyBuffer_Release(&origins);
+    PyBuffer_Release(&table);
+    PyBuffer_Release(&limits);
+    return result;
+}
+
 PyDoc_STRVAR(instructions_doc,
 "instructions()\n--\n\nThe instructions used for many rows: 'avx512', 'avx2' or 'plain'.");
 
@@ -498,6 +601,7 @@ static PyObject *use(PyObject *module, PyObject *name) {
 
 static PyMethodDef module_methods[] = {
     {"instructions", show_instructions, METH_NOARGS, instructions_doc},
+    {"sketch", sketch, METH_VARARGS, sketch_doc},
     {"use", use, METH_O, use_doc},
     {NULL, NULL, 0, NULL},
 };

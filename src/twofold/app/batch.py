@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
+from twofold.batch.manifest import Manifest
 from twofold.batch.repair import RepairRequest, repair
+from twofold.batch.report import render_report
 from twofold.batch.request import RunRequest, new_run_id
 from twofold.batch.run import RunResult, RunState, run
 from twofold.batch.runs import Phase, RunStatus, list_runs, run_status
@@ -13,7 +16,8 @@ from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import Stage, read_ledger, staging_folder
 from twofold.batch.watch import Progress, Step, Watch
 from twofold.errors import InvalidInput, problem
-from twofold.predictor.load import load
+from twofold.model.registry import Registry
+from twofold.predictor.load import load, read_sample
 
 __all__ = [
     "BatchSettings",
@@ -31,6 +35,7 @@ __all__ = [
     "resume_run",
     "run_batch",
     "run_status",
+    "write_report",
 ]
 
 
@@ -56,7 +61,8 @@ def run_batch(
         taken = {status.run_id for status in list_runs(request.output)}
         request = dataclasses.replace(request, run_id=new_run_id(watch.clock(), taken))
     predictor = load(request.model, registry=request.registry)
-    return run(predictor, request, settings or BatchSettings(), watch)
+    sample = read_sample(Registry(request.registry), predictor.record)
+    return run(predictor, request, settings or BatchSettings(), watch, sample=sample)
 
 
 def resume_run(
@@ -135,3 +141,21 @@ def repair_run(
         raise InvalidInput(problem(request.run_id, "a committed run", str(status.phase), fix))
     predictor = load(status.model, registry=request.registry)
     return repair(predictor, request, settings or BatchSettings(), watch or Watch())
+
+
+def write_report(manifest: Manifest, path: Path) -> None:
+    """Write the report of a committed run, whole or not at all.
+
+    Args:
+        manifest: The run's.
+        path: The file of HTML.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(render_report(manifest), encoding="utf-8", errors="replace")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

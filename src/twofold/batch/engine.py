@@ -20,6 +20,7 @@ from twofold.batch.local import cores, predict_in_order
 from twofold.batch.plan import Plan
 from twofold.batch.predict import Predicted, predict_chunk
 from twofold.batch.settings import BatchSettings
+from twofold.batch.sketch import Sketcher
 
 if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
@@ -35,6 +36,7 @@ class Work:
         source: The input.
         layout: Which columns go where.
         settings: How.
+        sketcher: Sketches what the model saw and predicted; None leaves that out.
     """
 
     predictor: Predictor
@@ -42,6 +44,7 @@ class Work:
     source: Input
     layout: Layout
     settings: BatchSettings
+    sketcher: Sketcher | None = None
 
     @property
     def plan(self) -> Plan:
@@ -61,7 +64,13 @@ def predict_here(work: Work, first_row: int) -> Generator[Predicted]:
     )
     results = predict_in_order(
         chunks,
-        partial(predict_chunk, predictor, layout, from_text=work.source.format.is_text),
+        partial(
+            predict_chunk,
+            predictor,
+            layout,
+            from_text=work.source.format.is_text,
+            sketcher=work.sketcher,
+        ),
         workers=(settings.workers or cores()) if predictor.concurrent else 1,
         max_waiting=settings.max_waiting_batches,
     )

@@ -84,6 +84,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
         rows_in: Its rows.
         part: Its predictions.
         quarantine: Its rows set aside; None if there are none.
+        sketch: What its rows held (see `twofold.batch.statistics`); None if that was left out.
     """
 
     partition: int
@@ -91,6 +92,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     rows_in: int
     part: FileEntry
     quarantine: FileEntry | None
+    sketch: bytes | None = None
 
     @property
     def rows_quarantined(self) -> int:

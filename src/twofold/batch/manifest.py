@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from twofold.batch.statistics import Statistics
 from twofold.errors import InvalidInput, TwofoldError, problem
 
 MANIFEST_FILE = "manifest.json"
@@ -142,6 +143,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         quarantine: The rows set aside; None if there are none.
         settings: What else shapes the bytes.
         repairs: What was put in afterwards, in the order in which it was.
+        statistics: What fields and predictions held; None if an attempt at the run left it out.
     """
 
     format: Literal[1] = 1
@@ -162,6 +164,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: FileEntry | None
     settings: Settings
     repairs: tuple[Repair, ...] = ()
+    statistics: Statistics | None = None
 
 
 def check_counts(manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from twofold.batch.chunks import Chunk
 from twofold.batch.layout import Layout, parsed
 from twofold.batch.quarantine import SetAside
+from twofold.batch.sketch import BatchSketch, Sketcher
 from twofold.model import arrow
 from twofold.model.columns import check_columns
 from twofold.predictor.split import predict_apart
@@ -28,16 +29,23 @@ class Predicted:
         rows_in: Its rows.
         columns: The rows predicted, in order: the passed columns, then the predictions.
         set_aside: The others, in order.
+        sketch: What the rows predicted held, if that was asked for.
     """
 
     first_row: int
     rows_in: int
     columns: pa.RecordBatch
     set_aside: list[SetAside]
+    sketch: BatchSketch | None = None
 
 
 def predict_chunk(
-    predictor: Predictor, layout: Layout, chunk: Chunk, *, from_text: bool
+    predictor: Predictor,
+    layout: Layout,
+    chunk: Chunk,
+    *,
+    from_text: bool,
+    sketcher: Sketcher | None = None,
 ) -> Predicted:
     """Predict every row of a batch that can be predicted.
 
@@ -46,6 +54,7 @@ def predict_chunk(
         layout: Which columns go where.
         chunk: The columns of `layout.read`.
         from_text: Whether the columns are text to be parsed.
+        sketcher: Sketches what the model saw and predicted.
     """
     if layout.lines is not None:
         chunk = dataclasses.replace(chunk, rows=layout.lines.parse(chunk.rows))
@@ -76,12 +85,15 @@ def predict_chunk(
     passed = chunk.rows.columns.select([field.name for field in layout.passed])
     if len(places) < rows:
         passed = passed.take(arrow.from_numbers(places.astype(np.int64)))
-    return Predicted(
-        chunk.first_row,
-        rows,
-        _joined(layout, passed, predictions),
-        _set_aside(chunk, layout.key, faults),
-    )
+    joined = _joined(layout, passed, predictions)
+    sketch: BatchSketch | None = None
+    if sketcher is not None:
+        seen = checked.columns
+        if failed:
+            kept = np.delete(np.arange(seen.num_rows), list(failed))
+            seen = seen.take(arrow.from_numbers(kept))
+        sketch = sketcher.sketch([*seen.columns, *joined.columns[len(layout.passed) :]])
+    return Predicted(chunk.first_row, rows, joined, _set_aside(chunk, layout.key, faults), sketch)
 
 
 def _with_parsed(layout: Layout, chunk: Chunk) -> Chunk:

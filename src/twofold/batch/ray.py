@@ -28,6 +28,7 @@ from twofold.batch.local import cores
 from twofold.batch.plan import Plan
 from twofold.batch.predict import Predicted, predict_chunk
 from twofold.batch.quarantine import SetAside
+from twofold.batch.sketch import BatchSketch, Sketcher
 from twofold.errors import ConfigError, InvalidInput, PredictionFailed, problem
 from twofold.predictor.door import Predictor
 from twofold.predictor.load import load
@@ -57,6 +58,7 @@ class Recipe:
         source: The input, its files as all machines see them.
         layout: Which columns go where.
         plan: How the input is sliced.
+        sketcher: Sketches what the model saw and predicted; None leaves that out.
     """
 
     registry: str
@@ -65,9 +67,10 @@ class Recipe:
     source: Input
     layout: Layout
     plan: Plan
+    sketcher: Sketcher | None
 
 
-Packed = tuple[int, int, bytes, list[SetAside]]
+Packed = tuple[int, int, bytes, list[SetAside], BatchSketch | None]
 """A `Predicted` on its way: its columns as an Arrow stream, which holds none but its own rows."""
 Sent = tuple[int, bytes, tuple[Broken, ...]]
 """A `Chunk` on its way."""
@@ -100,6 +103,7 @@ def recipe_of(work: Work) -> Recipe:
         source=work.source,
         layout=work.layout,
         plan=work.plan,
+        sketcher=work.sketcher,
     )
 
 
@@ -133,9 +137,15 @@ def _predicted(recipe: Recipe, chunk: Chunk) -> Packed:
     if predictor.digest != recipe.digest:
         fix = "Give all machines one registry."
         raise InvalidInput(problem(recipe.model, "the run's model", "another", fix))
-    from_text = recipe.source.format.is_text
-    found = predict_chunk(predictor, recipe.layout, chunk, from_text=from_text)
-    return found.first_row, found.rows_in, _stream_of(found.columns), found.set_aside
+    found = predict_chunk(
+        predictor,
+        recipe.layout,
+        chunk,
+        from_text=recipe.source.format.is_text,
+        sketcher=recipe.sketcher,
+    )
+    stream = _stream_of(found.columns)
+    return found.first_row, found.rows_in, stream, found.set_aside, found.sketch
 
 
 @functools.lru_cache(maxsize=4)
@@ -145,8 +155,8 @@ def _loaded(registry: str, model: str) -> Predictor:
 
 
 def _unpacked(packed: Packed) -> Predicted:
-    first_row, rows_in, stream, set_aside = packed
-    return Predicted(first_row, rows_in, _batch_of(stream), set_aside)
+    first_row, rows_in, stream, set_aside, sketch = packed
+    return Predicted(first_row, rows_in, _batch_of(stream), set_aside, sketch)
 
 
 def _tasks(work: Work, recipe: Any, first_row: int) -> Generator[Callable[[], Any]]:

@@ -33,6 +33,7 @@ from twofold.batch.predict import Predicted
 from twofold.batch.quarantine import Budget, table_of
 from twofold.batch.request import RunRequest
 from twofold.batch.settings import BatchSettings
+from twofold.batch.sight import Sight, sight_of
 from twofold.batch.stage import Stage, read_ledger
 from twofold.batch.take import Given, Taken, look_at, take
 from twofold.batch.watch import Progress, Watch
@@ -41,6 +42,7 @@ from twofold.model.names import check_name
 
 if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
+    from twofold.predictor.load import Sample
 
 
 class RunState(enum.StrEnum):
@@ -70,7 +72,12 @@ class RunResult:
 
 
 def run(
-    predictor: Predictor, request: RunRequest, settings: BatchSettings, watch: Watch
+    predictor: Predictor,
+    request: RunRequest,
+    settings: BatchSettings,
+    watch: Watch,
+    *,
+    sample: Sample | None = None,
 ) -> RunResult:
     """Predict an input and commit the predictions, or find that this was done before.
 
@@ -79,6 +86,7 @@ def run(
         request: What to do; its `run_id` must be given.
         settings: How.
         watch: What looks on.
+        sample: The model's, with which statistics are compared.
 
     Returns:
         The committed run.
@@ -98,12 +106,7 @@ def run(
     stage = Stage(request.output, run_id, watch.step, parts)
     given = look_at(request.input, request.query, _recorded_input(stage))
 
-    def layout_of(source: Input) -> Layout:
-        key, keep = request.key, request.keep
-        layout = lay_out(source, predictor.signature, predictor.output, key=key, keep=keep)
-        check_writable(parts, layout.schema)
-        return layout
-
+    layout_of = partial(_lay_out, predictor=predictor, request=request, parts=parts)
     if given.source is not None:
         layout_of(given.source)
     identity = Identity(
@@ -118,31 +121,50 @@ def run(
         as_of=_utc(request.as_of),
     )
 
-    def committed_before() -> RunResult | None:
-        manifest = read_manifest(stage.target)
-        if manifest is None:
-            return None
-        _refuse_query(manifest.input.query, given, run_id)
-        _refuse_changes(_identity_of(manifest), identity)
-        stage.settle()
-        elapsed_s, rows = time.monotonic() - began_s, manifest.rows_in
-        return RunResult(RunState.ALREADY_COMMITTED, stage.target, manifest, rows, elapsed_s)
-
-    if before := committed_before():
-        return before
+    before = partial(_committed_before, stage, identity, given, began_s)
+    if found := before():
+        return found
     stage.make_folder()
     with hold_lease(stage.folder, run_id):
         stage.take_over()
         # Another process may have committed it before; from here on none can.
-        if before := committed_before():
-            return before
+        if found := before():
+            return found
         started, ledger = _start(stage, identity, request, given, watch)
         answered, clock = ledger.answered, watch.clock
         taken = take(given, predictor.signature, layout_of, stage, answered=answered, clock=clock)
-        layout = layout_of(taken.source)
-        work = Work(predictor, request.registry, taken.source, layout, settings)
-        job = _Job(work, taken, parts)
+        sight = sight_of(predictor, sample) if settings.statistics else None
+        work = Work(
+            predictor,
+            request.registry,
+            taken.source,
+            layout_of(taken.source),
+            settings,
+            sight and sight.sketcher,
+        )
+        job = _Job(work, taken, parts, sight)
         return _Attempt(job, stage, watch, began_s, ledger).go(started)
+
+
+def _committed_before(
+    stage: Stage, identity: Identity, given: Given, began_s: float
+) -> RunResult | None:
+    manifest = read_manifest(stage.target)
+    if manifest is None:
+        return None
+    _refuse_query(manifest.input.query, given, identity.run_id)
+    _refuse_changes(_identity_of(manifest), identity)
+    stage.settle()
+    elapsed_s, rows = time.monotonic() - began_s, manifest.rows_in
+    return RunResult(RunState.ALREADY_COMMITTED, stage.target, manifest, rows, elapsed_s)
+
+
+def _lay_out(source: Input, predictor: Predictor, request: RunRequest, parts: PartFormat) -> Layout:
+    layout = lay_out(
+        source, predictor.signature, predictor.output, key=request.key, keep=request.keep
+    )
+    check_writable(parts, layout.schema)
+    return layout
 
 
 def _recorded_input(stage: Stage) -> str | None:
@@ -231,6 +253,7 @@ class _Job:
     work: Work
     taken: Taken
     parts: PartFormat
+    sight: Sight | None
 
 
 class _Attempt:
@@ -295,7 +318,13 @@ class _Attempt:
         self, number: int, first_row: int, results: list[Predicted], stamp: Stamp
     ) -> None:
         part = self._work.layout.table([predicted.columns for predicted in results], stamp)
-        self._finished.append(self._stage.finish(number, first_row, part, _set_aside(results)))
+        sketch: bytes | None = None
+        if self._job.sight is not None:
+            batches = [predicted.sketch for predicted in results if predicted.sketch]
+            rows = [row for predicted in results for row in predicted.set_aside]
+            sketch = self._job.sight.partition(batches, rows)
+        set_aside = _set_aside(results)
+        self._finished.append(self._stage.finish(number, first_row, part, set_aside, sketch))
 
     def _check_budget(self, rows_total: int | None) -> None:
         limit = self._budget.overdrawn(self._rows_quarantined, rows_total)
@@ -371,4 +400,5 @@ class _Attempt:
                 format=job.parts.name,
                 compression=job.parts.compression,
             ),
+            statistics=job.sight and job.sight.summary(self._finished, work.settings),
         )

@@ -11,8 +11,8 @@ from twofold.settings import setting
 class BatchSettings:
     """How a run uses the machine, and when it gives up.
 
-    Only `partition_rows` shapes what is written; a run may be resumed with any other setting
-    changed.
+    Only `partition_rows` shapes the parts; a run may be resumed with any other setting changed.
+    Statistics are those of all rows or none: without them in one attempt, the run has none.
     """
 
     workers: int = setting(
@@ -54,4 +54,30 @@ class BatchSettings:
     )
     max_quarantined_rows: int = setting(
         1_000_000, "Rows that may be set aside before the run is given up.", minimum=0
+    )
+    statistics: bool = setting(
+        True,
+        "Whether the manifest says what fields and predictions held, and how far they have "
+        "drifted from the model's sample.",
+    )
+    max_psi: float = setting(
+        0.2,
+        "Population stability index of a field or prediction against the sample beyond which "
+        "the run ends with a warning. Below 0.1 is usually taken for stable, above 0.2 for a "
+        "shift.",
+        minimum=0.0,
+    )
+    max_null_ratio_change: float = setting(
+        0.05,
+        "Difference between a field's shares of nulls in the run and in the sample beyond which "
+        "the run ends with a warning.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_unseen_ratio: float = setting(
+        0.01,
+        "Share of a field's rows with a text that the sample doesn't have beyond which the run "
+        "ends with a warning.",
+        minimum=0.0,
+        maximum=1.0,
     )

@@ -196,14 +196,24 @@ class Stage:
             return entry
 
     def finish(
-        self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
+        self,
+        partition: int,
+        first_row: int,
+        part: pa.Table,
+        set_aside: pa.Table,
+        sketch: bytes | None = None,
     ) -> Finished:
-        """Stage a partition's files, and record it once they are safe."""
+        """Stage a partition's files, and record it, with its sketch, once they are safe."""
         with self._disk():
-            return self._finish(partition, first_row, part, set_aside)
+            return self._finish(partition, first_row, part, set_aside, sketch)
 
     def _finish(
-        self, partition: int, first_row: int, part: pa.Table, set_aside: pa.Table
+        self,
+        partition: int,
+        first_row: int,
+        part: pa.Table,
+        set_aside: pa.Table,
+        sketch: bytes | None,
     ) -> Finished:
         rows = part.num_rows + set_aside.num_rows
         name = part_name(partition, self._format.suffix)
@@ -213,7 +223,12 @@ class Stage:
             path = self._quarantine / quarantine.part_name(partition)
             kept = self._write(path, PARQUET, [set_aside], quarantine.SCHEMA)
         entry = Finished(
-            partition=partition, first_row=first_row, rows_in=rows, part=file, quarantine=kept
+            partition=partition,
+            first_row=first_row,
+            rows_in=rows,
+            part=file,
+            quarantine=kept,
+            sketch=sketch,
         )
         self._step(Step.FINISH)
         self._append(entry)

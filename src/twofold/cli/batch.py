@@ -1,4 +1,4 @@
-"""`twofold batch run`, `list`, `status`, `resume`."""
+"""`twofold batch run`, `list`, `status`, `resume`, `report`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ from twofold.cli.common import (
     settings_from,
     talk,
 )
+from twofold.cli.sight import html_option, print_statistics, show_sight, write_html
+from twofold.errors import InvalidInput, problem
 
 if TYPE_CHECKING:
     from twofold.app.batch import RunResult, RunStatus
@@ -70,6 +72,7 @@ def batch() -> None:
 )
 @click.option("--query", metavar="SQL", help="What to ask INPUT, if it is a database.")
 @click.option("--run-id", metavar="ID", help="The run's name.  [default: made from the time]")
+@html_option()
 @settings_flags("batch", BatchSettings)
 @registry_option
 @json_option
@@ -101,11 +104,14 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
     with progress_bar(f"predicting with {model}") as show:
         result = run_batch(request, settings=settings.batch, watch=Watch(progress=show))
     _show_result(result, as_json=as_json)
+    show_sight(result.manifest)
+    write_html(result.manifest, options["html"])
 
 
 @batch.command()
 @click.argument("run_id")
 @output_option
+@html_option()
 @settings_flags("batch", BatchSettings, without="partition_rows")
 @json_option
 @command
@@ -117,6 +123,24 @@ def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  #
     with progress_bar(f"resuming {run_id}") as show:
         result = resume_run(output, run_id, settings=settings.batch, watch=Watch(progress=show))
     _show_result(result, as_json=as_json)
+    show_sight(result.manifest)
+    write_html(result.manifest, options["html"])
+
+
+@batch.command()
+@click.argument("run_id")
+@output_option
+@html_option(required=True)
+@command
+def report(run_id: str, output: Path, html: Path) -> None:
+    """Write the report of a committed run, one page of HTML."""
+    from twofold.app.batch import run_status  # noqa: PLC0415 - heavy
+
+    found = run_status(output, run_id)
+    if found.manifest is None:
+        fix = "Finish it with `twofold batch resume`."
+        raise InvalidInput(problem(run_id, "a committed run", f"one {found.phase}", fix))
+    write_html(found.manifest, html)
 
 
 @batch.command()
@@ -188,6 +212,8 @@ def status(run_id: str, output: Path, as_json: bool) -> None:  # noqa: FBT001
     data.print(f"{found.run_id}  {found.phase}  {found.model}")
     data.print(f"rows {found.rows_done:,}{total}, quarantined {found.rows_quarantined:,}")
     data.print(f"in {found.folder}")
+    if found.manifest and found.manifest.statistics:
+        print_statistics(found.manifest.statistics)
 
 
 def summary(status: RunStatus) -> dict[str, Any]:

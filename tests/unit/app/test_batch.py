@@ -22,6 +22,7 @@ from twofold.app.batch import (
     resume_run,
     run_batch,
     run_status,
+    write_report,
 )
 from twofold.batch.lease import hold_lease
 from twofold.batch.stage import staging_folder
@@ -260,3 +261,22 @@ def test_a_run_that_does_not_exist_is_not_resumed(source: pa.Table, run_id: str)
     interrupt()
     with pytest.raises(InvalidInput, match=r"expected a run nope, got these: night|^run id: expec"):
         resume_run(OUT, run_id, watch=watch())
+
+
+def test_a_report_that_cannot_be_written_leaves_what_was_there(source: pa.Table) -> None:
+    manifest = run_batch(request(run_id="night"), settings=SMALL, watch=watch()).manifest
+    write_report(manifest, Path("page.html"))
+    assert Path("page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    Path("page").mkdir()
+    with pytest.raises(OSError, match="page"):
+        write_report(manifest, Path("page"))
+    assert not [path for path in Path().iterdir() if path.name.startswith(".page")]
+
+
+def test_statistics_are_compared_with_the_sample_of_the_version(source: pa.Table) -> None:
+    statistics = run_batch(
+        request(run_id="night"), settings=SMALL, watch=watch()
+    ).manifest.statistics
+    assert statistics is not None
+    assert statistics.rows == 20
+    assert all(item.psi is not None and item.sample_rows > 0 for item in statistics.columns)

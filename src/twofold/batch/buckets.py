@@ -1,0 +1,134 @@
+"""Buckets of numbers: by sign, exponent and five bits of the mantissa of a float32.
+
+A number's key is what its distance from an origin has in these bits: 0 nearest the origin, then
+1, 2, ... outwards above it and -1, -2, ... below. A bucket is 2 to 3 % of its distance wide, so
+quantiles keep that relative error, as in HDR Histogram (Tene) and DDSketch (Masson, Rim, Lee, VLDB
+2019), while finding a bucket takes a shift. `src/kernel/sketch.c` counts the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twofold.batch.statistics import NumberSketch
+
+if TYPE_CHECKING:
+    from twofold.model.arrow import Numbers as Array
+
+REST_BITS = 18
+BUCKETS = 1 << (32 - REST_BITS)
+NEGATIVE = BUCKETS // 2
+BEYOND = 255 << 5
+"""The key of infinity, to which the distance between far numbers may round; NaN lies beyond."""
+MAX_DISTANCE = float(np.finfo(np.float32).max)
+GRAIN_RATIO = 1 / 32
+"""Distances below this share of the usual one are told apart no further."""
+ENTRY = np.dtype([("bucket", "<u4"), ("count", "<u4"), ("rests", "<u8")])
+"""A bucket that isn't empty; shared with `src/kernel/sketch.h`."""
+
+
+def bucket_entries(distances: Array) -> Array:
+    """Count float32 distances by bucket, as the kernel does."""
+    bits = np.ascontiguousarray(distances, np.float32).view(np.uint32)
+    buckets, rests = bits >> REST_BITS, bits & ((1 << REST_BITS) - 1)
+    counts = np.bincount(buckets, minlength=BUCKETS)
+    sums = np.bincount(buckets, weights=rests, minlength=BUCKETS)
+    found = np.flatnonzero(counts)
+    entries = np.empty(len(found), ENTRY)
+    entries["bucket"], entries["count"], entries["rests"] = found, counts[found], sums[found]
+    return entries
+
+
+def number_sketch(
+    entries: Sequence[Array], limits: tuple[float, float], nulls: int, grain: int
+) -> NumberSketch:
+    """Make a sketch of a partition's entries, in whatever order they come.
+
+    Args:
+        entries: Of one column.
+        limits: Its least and greatest value.
+        nulls: Its nulls.
+        grain: The first key that is told apart from 0.
+    """
+    every = np.concatenate(entries)
+    # Both are exact: below 2^53.
+    counts = np.bincount(every["bucket"], every["count"], BUCKETS)
+    rests = np.bincount(every["bucket"], every["rests"], BUCKETS)
+    used = np.flatnonzero(counts)
+    counts, rests = counts[used], rests[used]
+    sizes = used % NEGATIVE
+    is_number = sizes <= BEYOND
+    nulls += int(counts[~is_number].sum())
+    used, counts, rests, sizes = (item[is_number] for item in (used, counts, rests, sizes))
+    exponents = sizes >> 5
+    leading = (np.where(exponents, 32, 0) + (sizes & 31)) << REST_BITS
+    sums = np.ldexp(counts * leading + rests, np.maximum(exponents, 1) - 150)
+    signs = np.where(used < NEGATIVE, 1, -1)
+    keys = signs * np.where(sizes < max(grain, 1), 0, sizes)
+    kept, places = np.unique(keys, return_inverse=True)
+    together = np.bincount(places, counts, len(kept)).astype(np.int64)
+    return NumberSketch(
+        kept.astype(np.int32),
+        together,
+        nulls,
+        limits[0] + 0.0,  # minus zero is zero, whichever came first
+        limits[1] + 0.0,
+        Fraction(math.fsum((signs * sums).tolist())),
+        Fraction(math.fsum((sums * (sums / counts)).tolist())),
+    )
+
+
+def key_of(distance: float) -> int:
+    """The key of a distance that is a finite number of at least 0."""
+    return int(np.float32(distance).view(np.uint32)) >> REST_BITS
+
+
+def edges(keys: Array, grain: int) -> tuple[Array, Array]:
+    """The distances between which the values of buckets lie."""
+    sizes = np.abs(keys)
+    inner, outer = _distance(sizes), _distance(sizes + 1)
+    middle = float(_distance(np.array([max(grain, 1)]))[0])
+    lower = np.where(keys > 0, inner, -outer)
+    upper = np.where(keys > 0, outer, -inner)
+    return np.where(keys == 0, -middle, lower), np.where(keys == 0, middle, upper)
+
+
+def _distance(sizes: Array) -> Array:
+    bits = (np.minimum(sizes, BEYOND).astype(np.uint32) << REST_BITS).view(np.float32)
+    return np.minimum(bits.astype(np.float64), MAX_DISTANCE)
+
+
+def shares_below(sketch: NumberSketch, points: Array, origin: float, grain: int) -> Array:
+    """The share of values up to each of some points, values being even within a bucket."""
+    lower, upper = edges(sketch.keys, grain)
+    borders = np.stack([lower, upper], axis=1).reshape(-1)
+    below = np.cumsum(sketch.counts)
+    heights = np.stack([below - sketch.counts, below], axis=1).reshape(-1) / below[-1]
+    found = np.interp(points - origin, borders, heights)
+    return np.where(points >= sketch.maximum, 1.0, np.where(points < sketch.minimum, 0.0, found))
+
+
+def quantile(sketch: NumberSketch, ratio: float, measured: Any) -> float:
+    """The value below which a share of the values lies.
+
+    Args:
+        sketch: With at least one value.
+        ratio: The share.
+        measured: Has the `origin`, `grain` and `type` of the column.
+    """
+    below = np.cumsum(sketch.counts)
+    rank = ratio * below[-1]
+    at = min(int(np.searchsorted(below, rank, side="left")), len(below) - 1)
+    lower, upper = (float(side[at]) for side in edges(sketch.keys, measured.grain))
+    if measured.type == "int64":
+        # Small whole distances are where buckets begin.
+        found = 0.0 if sketch.keys[at] == 0 else lower if sketch.keys[at] > 0 else upper
+    else:
+        before = float(below[at] - sketch.counts[at])
+        found = lower + (upper - lower) * (rank - before) / float(sketch.counts[at])
+    return float(min(max(measured.origin + found, sketch.minimum), sketch.maximum))
