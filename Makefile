@@ -72,8 +72,9 @@ check: lint types test ## All checks; what the continuous integration runs
 bench: $(DEV) ## Run the benchmarks, each a ratio within one run
 	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-# Needs strace; without it, runs are only killed at their steps. ARGS="--fault BROKEN_DISK" for some.
-crash-matrix: $(DEV) ## Disturb batch runs at every step and file-system call, and resume them
+# Needs strace; without it, runs are only killed at their steps. Small disks need leave to mount.
+# ARGS="--fault BROKEN_DISK" for some; "--part power-loss"; "--page docs/crash-matrix.md" for the page.
+crash-matrix: $(DEV) ## Kill batch runs, break their disk, cut their power, and resume them
 	PYTHONPATH=tests/faults $(BIN)/python -m crash_matrix $(ARGS)
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.

@@ -35,7 +35,9 @@ def hold_lease(folder: Path, run_id: str) -> Generator[None]:
             time.sleep(RETRY_S)
         yield
     finally:
-        os.close(descriptor)
+        # Nothing was written to it, and it is let go of even if closing it fails.
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
 
 def is_held(folder: Path) -> bool:

@@ -119,9 +119,7 @@ class Stage:
             ConfigError: It can't be made.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for folder in (self.folder, self.folder.parent, self.target.parent):
-                _sync(folder)
+            _make_durably(self.target.parent, self.folder.parent, self.folder)
         except OSError as error:
             where = str(self.target.parent)
             raise ConfigError(
@@ -156,9 +154,12 @@ class Stage:
         (self._work / DRAFT_FILE).unlink(missing_ok=True)
         ledger = read_ledger(self.folder)
         path = self._work / LEDGER_FILE
-        if path.exists() and path.stat().st_size > ledger.valid_bytes:
-            os.truncate(path, ledger.valid_bytes)
+        if path.exists():
+            if path.stat().st_size > ledger.valid_bytes:
+                os.truncate(path, ledger.valid_bytes)
+            # An earlier attempt may have ended between writing a line and syncing it.
             _sync(path)
+        _sync(self._work)
         answered = ledger.answered
         if answered and _digest(self.answer) != answered.file.sha256:
             answered = None
@@ -477,6 +478,28 @@ def _delete_others(folder: Path, names: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             path.unlink()
+
+
+def _make_durably(output: Path, *below: Path) -> None:
+    """Make folders so that a crash of the machine takes none of them away, nor those above.
+
+    One by one, each entry on disk before there is anything behind it: an attempt that goes on
+    after another was killed here has to look no further than the deepest folder it finds.
+    """
+    output = output.absolute()
+    folders = [*reversed(output.parents), output, *below]
+    missing = [place for place, folder in enumerate(folders) if not folder.exists()]
+    deepest = missing[0] - 1 if missing else len(folders)
+    for folder in folders[min(deepest, folders.index(output)) :]:
+        is_new = not folder.exists()
+        if is_new:
+            folder.mkdir(exist_ok=True)
+        try:
+            _sync(folder.parent)
+        except PermissionError:
+            # Whoever may not look into the folder above hasn't made this one there.
+            if is_new:
+                raise
 
 
 def _sync(path: Path) -> None:

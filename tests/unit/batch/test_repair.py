@@ -54,7 +54,8 @@ def test_repaired_run_has_the_rows_of_one_over_the_mended_input(committed: Any) 
     manifest = result.manifest
     assert (manifest.rows_in, manifest.rows_predicted, manifest.rows_quarantined) == (28, 28, 0)
     assert manifest.quarantine is None
-    wanted = committed.run(committed.parquet(committed.table(MENDED), "new.parquet"), run_id="later")
+    right = committed.parquet(committed.table(MENDED), "right.parquet")
+    wanted = committed.run(right, run_id="later")
     theirs = [(file.rows, file.bytes) for file in wanted.manifest.files]
     assert [(file.rows, file.bytes) for file in manifest.files] == theirs
     found = by_manifest(committed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +144,63 @@ def test_folder_is_made_with_those_above_it_and_made_again_without_harm(new_stag
     (new_stage.work / "ledger.jsonl").write_bytes(render_entry(STARTED))
     new_stage.stage.make_folder()
     assert read_ledger(new_stage.folder).started == STARTED
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are synced from here on, in order."""
+    paths: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        paths.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return paths
+
+
+def test_each_folder_that_is_made_is_on_disk_before_there_is_anything_in_it(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    Bench(tmp_path / "above" / "it").stage.make_folder()
+    output = tmp_path / "above" / "it" / "out"
+    parents = [tmp_path, *reversed(output.parents[:2]), output, output / ".twofold"]
+    # The deepest folder that is there may be what an attempt made that was killed just then.
+    assert synced == [str(tmp_path.parent), *map(str, parents)]
+
+
+def test_output_folder_that_is_there_is_made_sure_of_all_the_same(
+    new_stage: Bench, synced: list[str]
+) -> None:
+    new_stage.output.mkdir()
+    new_stage.stage.make_folder()
+    assert str(new_stage.output.parent) in synced
+
+
+def test_what_is_taken_up_is_synced_as_its_writer_may_have_been_killed_before_that(
+    begun: Bench, synced: list[str]
+) -> None:
+    begun.finish(0)
+    synced.clear()
+    begun.stage.resume()
+    assert synced == [str(begun.folder / "ledger.jsonl"), str(begun.folder)]
+
+
+def test_file_that_can_not_be_closed_says_why(
+    begun: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unclosable(io.BytesIO):
+        def close(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    def opened(_: Path, mode: str) -> io.BytesIO:
+        assert mode == "wb"
+        return Unclosable()
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(TwofoldError, match=r"got \[Errno 5\] Input/output error\. Make room"):
+        begun.finish(0)
 
 
 def test_output_that_can_not_be_a_folder_is_the_operators_to_change(new_stage: Bench) -> None:
