@@ -2,19 +2,25 @@
 
 A floor declares its settings as a frozen dataclass whose fields are made by `setting`. File,
 environment variables, command-line flags and the reference page all derive from that one
-declaration. Later sources win: `twofold.toml`, then `TWOFOLD_*`, then flags.
+declaration. Later sources win: `twofold.toml`, then `TWOFOLD_*`, then flags. What there may be
+several of, as `[[schedule]]`, is declared the same way and stands in the file alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from twofold.errors import ConfigError
 
 T = TypeVar("T")
+Check = Callable[[Any], None]
+"""Raises ValueError with `expected X, got Y. Fix.` if a value of the right type is a wrong one."""
+REQUIRED: Any = dataclasses.MISSING
+"""The default of a setting that has none."""
 TRUE_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -25,10 +31,20 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    check: Check | None = None,
 ) -> Any:
-    """Declare one setting: its default, what it means, its bounds (inclusive) or its choices."""
-    facts = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return dataclasses.field(default=default, metadata=facts)
+    """Declare one setting: its default, what it means, its bounds (inclusive) or its choices.
+
+    Args:
+        default: Its value where none is given; REQUIRED if one must be.
+        doc: What it means.
+        minimum: The least it may be.
+        maximum: The most it may be.
+        choices: The texts it may be.
+        check: What else must hold.
+    """
+    facts = {"minimum": minimum, "maximum": maximum, "choices": choices, "check": check}
+    return dataclasses.field(default=default, metadata={"doc": doc, **facts})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Declared:
     minimum: float | None
     maximum: float | None
     choices: tuple[str, ...] = ()
+    check: Check | None = None
 
     @property
     def path(self) -> str:
@@ -73,6 +90,7 @@ def declared_in(cls: type, section: str = "") -> list[Declared]:
             minimum=field.metadata["minimum"],
             maximum=field.metadata["maximum"],
             choices=field.metadata["choices"],
+            check=field.metadata["check"],
         )
         for field in dataclasses.fields(cls)
         if "doc" in field.metadata
@@ -85,6 +103,7 @@ def read_settings(
     file: Mapping[str, Any],
     environment: Mapping[str, str],
     flags: Mapping[str, Any],
+    tables: Mapping[str, type] = MappingProxyType({}),
     file_name: str = "twofold.toml",
 ) -> dict[str, Any]:
     """Read every section from file, environment and flags; later sources win.
@@ -94,18 +113,22 @@ def read_settings(
         file: The parsed settings file.
         environment: Environment variables; those not starting with `TWOFOLD_` are ignored.
         flags: Dotted setting path to value; None means "not given".
+        tables: Name of an array of tables to the dataclass that declares one; it has a `name`.
         file_name: How messages call the file.
 
     Returns:
-        One instance of its dataclass for each section.
+        One instance of its dataclass for each section, a tuple of them for each array.
 
     Raises:
         ConfigError: Any value is unknown, of the wrong type or out of range. All problems of
             all sources are reported at once.
     """
     known = [d for section, cls in sections.items() for d in declared_in(cls, section)]
-    problems = _unknown_names(known, sections, file, environment, file_name)
+    plain = {key: value for key, value in file.items() if key not in tables}
+    problems = _unknown_names(known, sections, plain, environment, file_name)
     result: dict[str, Any] = {}
+    for array, cls in tables.items():
+        result[array] = _read_tables(array, cls, file.get(array, []), file_name, problems)
     for section, cls in sections.items():
         values: dict[str, Any] = {}
         for item in declared_in(cls, section):
@@ -134,6 +157,8 @@ def coerce(item: Declared, raw: Any) -> Any:
         raise ValueError(f"expected {span}, got {value}. {item.doc}")
     if item.choices and value not in item.choices:
         raise ValueError(f"expected {' or '.join(item.choices)}, got {value!r}. {item.doc}")
+    if item.check is not None:
+        item.check(value)
     return value
 
 
@@ -147,6 +172,9 @@ def _typed(item: Declared, raw: Any) -> Any:
         number = _number(raw)
         if math.isfinite(number) and (wanted is float or number.is_integer()):
             return wanted(number)
+    elif wanted is not str:
+        if isinstance(raw, list) and all(isinstance(text, str) for text in raw):
+            return tuple(raw)
     elif isinstance(raw, str):
         return raw
     raise ValueError(f"expected {_word(wanted)}, got {raw!r}. {item.doc}")
@@ -162,7 +190,7 @@ def _number(raw: Any) -> float:
 
 def _word(wanted: type) -> str:
     words = {bool: "true or false", int: "a whole number", float: "a number"}
-    return words.get(wanted, "text")
+    return words.get(wanted, "text" if wanted is str else "a list of texts")
 
 
 def _sources(
@@ -181,6 +209,57 @@ def _sources(
     if flags.get(item.path) is not None:
         found.append((item.flag, flags[item.path]))
     return found
+
+
+def _read_tables(
+    array: str, cls: type, raw: Any, file_name: str, problems: list[str]
+) -> tuple[Any, ...]:
+    """Read an array of tables; what is wrong is added to the problems."""
+    if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
+        problems.append(
+            f"{file_name}: {array}: expected tables that each begin with [[{array}]], got "
+            f"something else. Write two brackets."
+        )
+        return ()
+    found: list[Any] = []
+    places: list[str] = []
+    for number, table in enumerate(raw, start=1):
+        name = table.get("name")
+        called = repr(name) if isinstance(name, str) and name else str(number)
+        place = f"{file_name}: {array} {called}"
+        if place in places:
+            problems.append(
+                f"{place}.name: expected a name of its own, got one that stands twice. "
+                f"Choose another."
+            )
+        places.append(place)
+        before = len(problems)
+        values = _read_table(declared_in(cls, array), table, place, problems)
+        if len(problems) == before:
+            found.append(cls(**values))
+    return tuple(found)
+
+
+def _read_table(
+    known: list[Declared], table: Mapping[str, Any], place: str, problems: list[str]
+) -> dict[str, Any]:
+    names = [item.name for item in known]
+    problems += [
+        f"{place}.{name}: expected one of {', '.join(names)}, got an unknown setting. Remove it "
+        f"or mend its spelling."
+        for name in table
+        if name not in names
+    ]
+    values: dict[str, Any] = {}
+    for item in known:
+        if item.name in table:
+            try:
+                values[item.name] = coerce(item, table[item.name])
+            except ValueError as error:
+                problems.append(f"{place}.{item.name}: {error}")
+        elif item.default is REQUIRED:
+            problems.append(f"{place}.{item.name}: expected a value, got none. {item.doc}")
+    return values
 
 
 def _unknown_names(

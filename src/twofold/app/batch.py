@@ -18,6 +18,7 @@ from twofold.batch.watch import Progress, Step, Watch
 from twofold.errors import InvalidInput, problem
 from twofold.model.registry import Registry
 from twofold.predictor.load import load, read_sample
+from twofold.schedule.dates import expand, parse_as_of, run_id_for
 
 __all__ = [
     "BatchSettings",
@@ -30,6 +31,7 @@ __all__ = [
     "RunStatus",
     "Step",
     "Watch",
+    "dated",
     "list_runs",
     "repair_run",
     "resume_run",
@@ -63,6 +65,29 @@ def run_batch(
     predictor = load(request.model, registry=request.registry)
     sample = read_sample(Registry(request.registry), predictor.record)
     return run(predictor, request, settings or BatchSettings(), watch, sample=sample)
+
+
+def dated(request: RunRequest, as_of: str) -> RunRequest:
+    """Say what day a run is about: put it into its paths, and into its id if it has none.
+
+    Args:
+        request: With `{date}` in input and output, or without.
+        as_of: A day such as 2026-01-31, which begins in UTC; or an instant with its offset.
+
+    Raises:
+        InvalidInput: It is neither, or a path has another placeholder.
+    """
+    where = "--as-of"
+    try:
+        instant = parse_as_of(as_of)
+        where = "INPUT"
+        source = expand(request.input, instant)
+        where = "--output"
+        output = Path(expand(str(request.output), instant))
+    except ValueError as error:
+        raise InvalidInput(f"{where}: {error}") from error
+    run_id = request.run_id or run_id_for(request.model, as_of)
+    return dataclasses.replace(request, input=source, output=output, as_of=instant, run_id=run_id)
 
 
 def resume_run(

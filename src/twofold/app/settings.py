@@ -11,6 +11,7 @@ from typing import Any
 
 from twofold.batch.settings import BatchSettings
 from twofold.errors import ConfigError
+from twofold.schedule.settings import SchedulerSettings, ScheduleSettings
 from twofold.serving.settings import ServeSettings
 from twofold.settings import read_settings, setting
 
@@ -24,8 +25,15 @@ class GeneralSettings:
     registry: str = setting("registry", "Folder of the packed models.")
 
 
-SECTIONS: dict[str, type] = {"": GeneralSettings, "serve": ServeSettings, "batch": BatchSettings}
+SECTIONS: dict[str, type] = {
+    "": GeneralSettings,
+    "serve": ServeSettings,
+    "batch": BatchSettings,
+    "scheduler": SchedulerSettings,
+}
 """Every section of the settings, by its name in twofold.toml."""
+TABLES: dict[str, type] = {"schedule": ScheduleSettings}
+"""Every array of tables, which the file alone can have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Settings:
     general: GeneralSettings
     serve: ServeSettings
     batch: BatchSettings
+    scheduler: SchedulerSettings
+    schedules: tuple[ScheduleSettings, ...]
 
     @property
     def registry(self) -> Path:
@@ -70,5 +80,12 @@ def read(
         file=file,
         environment=os.environ if environment is None else environment,
         flags=flags or {},
+        tables=TABLES,
     )
-    return Settings(general=values[""], serve=values["serve"], batch=values["batch"])
+    return Settings(
+        general=values[""],
+        serve=values["serve"],
+        batch=values["batch"],
+        scheduler=values["scheduler"],
+        schedules=values["schedule"],
+    )

@@ -71,7 +71,17 @@ def batch() -> None:
     help="Of the files written.",
 )
 @click.option("--query", metavar="SQL", help="What to ask INPUT, if it is a database.")
-@click.option("--run-id", metavar="ID", help="The run's name.  [default: made from the time]")
+@click.option(
+    "--run-id",
+    metavar="ID",
+    help="The run's name.  [default: made from the model and --as-of, or from the time]",
+)
+@click.option(
+    "--as-of",
+    metavar="DATE",
+    help="What the run is about: a day, beginning in UTC, or an instant with its offset. "
+    "INPUT and --output may have {date}, or {date:%Y/%m/%d}, in the place of this day.",
+)
 @html_option()
 @settings_flags("batch", BatchSettings)
 @registry_option
@@ -86,7 +96,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
     (postgresql://USER@HOST/DB, sqlite:FILE, duckdb:FILE) with a --query. The same
     INPUT and --run-id after an interruption resume the run.
     """
-    from twofold.app.batch import RunRequest, Watch, run_batch  # noqa: PLC0415 - heavy
+    from twofold.app.batch import RunRequest, Watch, dated, run_batch  # noqa: PLC0415 - heavy
 
     flags = flags_of("batch", BatchSettings, options)
     settings = settings_from({"registry": registry, **flags})
@@ -101,6 +111,8 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         run_id=options["run_id"],
         query=options["query"],
     )
+    if options["as_of"] is not None:
+        request = dated(request, options["as_of"])
     with progress_bar(f"predicting with {model}") as show:
         result = run_batch(request, settings=settings.batch, watch=Watch(progress=show))
     _show_result(result, as_json=as_json)

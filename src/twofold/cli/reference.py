@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from twofold.app.settings import SECTIONS
+from twofold.app.settings import SECTIONS, TABLES
 from twofold.cli.root import main
-from twofold.settings import declared_in
+from twofold.settings import REQUIRED, declared_in
 
 
 def settings_page() -> str:
@@ -29,12 +29,25 @@ def settings_page() -> str:
         lines += ["", f"## {title}", "", "| setting | default | variable | flag | meaning |"]
         lines += ["| --- | --- | --- | --- | --- |"]
         for item in declared_in(cls, section):
-            default = f"`{item.default!r}`".replace("'", '"')
+            place = f"`{item.environment}` | `{item.flag}`"
             lines.append(
-                f"| `{item.path}` | {default} | `{item.environment}` | `{item.flag}` | "
+                f"| `{item.path}` | {_default(item.default)} | {place} | "
                 f"{item.doc}{_bounds(item.minimum, item.maximum)} |"
             )
+    for array, cls in TABLES.items():
+        lines += ["", f"## `[[{array}]]`", "", "In `twofold.toml` alone, as often as needed."]
+        lines += ["", "| setting | default | meaning |", "| --- | --- | --- |"]
+        for item in declared_in(cls, array):
+            default = "none" if item.default is REQUIRED else _default(item.default)
+            lines.append(
+                f"| `{item.path}` | {default} | {item.doc}{_bounds(item.minimum, item.maximum)} |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    shown = "[]" if value == () else repr(value)
+    return f"`{shown}`".replace("'", '"')
 
 
 def _bounds(minimum: float | None, maximum: float | None) -> str:

@@ -20,6 +20,7 @@ GROUPS = {
     },
     "Two speeds": {
         "batch": "twofold.cli.batch",
+        "schedule": "twofold.cli.schedule",
         "serve": "twofold.cli.serve",
         "top": "twofold.cli.top",
         "keys": "twofold.cli.keys",

@@ -1,0 +1,1 @@
+"""Periodically: which runs are due, and the processes that work on them."""
