@@ -8,49 +8,14 @@ the run writes the same bytes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Generator
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from twofold.batch.inputs import Input, read_chunks
-from twofold.batch.layout import Layout
+from twofold.batch.inputs import read_chunks
 from twofold.batch.local import cores, predict_in_order
-from twofold.batch.plan import Plan
 from twofold.batch.predict import Predicted, predict_chunk
 from twofold.batch.settings import BatchSettings
-from twofold.batch.sketch import Sketcher
-
-if TYPE_CHECKING:
-    from twofold.predictor.door import Predictor
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What is to be predicted, and with what.
-
-    Attributes:
-        predictor: The model.
-        registry: Where others can load the model from.
-        source: The input.
-        layout: Which columns go where.
-        settings: How.
-        sketcher: Sketches what the model saw and predicted; None leaves that out.
-    """
-
-    predictor: Predictor
-    registry: Path
-    source: Input
-    layout: Layout
-    settings: BatchSettings
-    sketcher: Sketcher | None = None
-
-    @property
-    def plan(self) -> Plan:
-        """How the input is sliced."""
-        return Plan(self.settings.partition_rows, self.settings.batch_rows)
-
+from twofold.batch.work import Work
 
 Engine = Callable[[Work, int], Generator[Predicted]]
 """Predicts from a row on; closed, it stops what it has begun."""

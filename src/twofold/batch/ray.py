@@ -20,7 +20,6 @@ from typing import Any
 import pyarrow as pa
 
 from twofold.batch.chunks import Broken, Chunk, Rows
-from twofold.batch.engine import Work
 from twofold.batch.formats import SQL
 from twofold.batch.inputs import Input, read_chunks
 from twofold.batch.layout import Layout
@@ -29,6 +28,7 @@ from twofold.batch.plan import Plan
 from twofold.batch.predict import Predicted, predict_chunk
 from twofold.batch.quarantine import SetAside
 from twofold.batch.sketch import BatchSketch, Sketcher
+from twofold.batch.work import Work
 from twofold.errors import ConfigError, InvalidInput, PredictionFailed, problem
 from twofold.predictor.door import Predictor
 from twofold.predictor.load import load

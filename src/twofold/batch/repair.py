@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from twofold.batch import quarantine
-from twofold.batch.engine import Work, engine_of
+from twofold.batch.engine import engine_of
 from twofold.batch.inputs import (
     Input,
     check_unchanged,
@@ -37,6 +37,7 @@ from twofold.batch.run import RunResult, RunState
 from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import Stage
 from twofold.batch.watch import Progress, Watch
+from twofold.batch.work import Work
 from twofold.errors import InvalidInput, problem
 from twofold.model.names import check_name
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
-from twofold.batch.engine import Work, engine_of
+from twofold.batch.engine import engine_of
 from twofold.batch.inputs import Input, check_unchanged
 from twofold.batch.layout import Layout, Stamp, lay_out
 from twofold.batch.lease import hold_lease
@@ -37,6 +37,7 @@ from twofold.batch.sight import Sight, sight_of
 from twofold.batch.stage import Stage, read_ledger
 from twofold.batch.take import Given, Taken, look_at, take
 from twofold.batch.watch import Progress, Watch
+from twofold.batch.work import Work
 from twofold.errors import BudgetExceeded, InvalidInput, problem
 from twofold.model.names import check_name
 
