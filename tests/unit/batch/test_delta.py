@@ -37,8 +37,9 @@ def test_a_table_is_what_its_log_says(tmp_path: Path) -> None:
     table.delete("id = 'c2'")
     table.update(updates={"amount": "amount * 10"}, predicate="id = 'c4'")
     source = rows(5, 6).set_column(1, "amount", pa.array([50.0, 60.0]))
-    table.merge(source, "s.id = t.id", source_alias="s", target_alias="t").when_matched_update_all(
-    ).when_not_matched_insert_all().execute()
+    table.merge(
+        source, "s.id = t.id", source_alias="s", target_alias="t"
+    ).when_matched_update_all().when_not_matched_insert_all().execute()
     found = read(tmp_path, ["id", "amount"])
     amounts = {row["id"]: row["amount"] for row in found}
     assert amounts == {"c1": 1.0, "c3": 3.0, "c4": 40.0, "c5": 50.0, "c6": 60.0}
@@ -85,9 +86,7 @@ def test_files_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
     assert [Path(file.path).is_absolute() for file in describe_files(open_input(str(tmp_path)))]
 
 
-def test_a_run_and_its_resumptions_read_the_version_it_began_with(
-    bench: Any, crash: type
-) -> None:
+def test_a_run_and_its_resumptions_read_the_version_it_began_with(bench: Any, crash: type) -> None:
     path = bench.folder / "customers"
     write_deltalake(path, rows(*range(20)))
 

@@ -134,7 +134,7 @@ def test_a_query_without_a_database_and_a_database_that_is_not_there(bench: Any)
 
 def test_duckdb_reads_files_itself(bench: Any) -> None:
     path = bench.parquet(bench.table([float(n) for n in range(20)]))
-    query = f"SELECT id, amount * 10 AS amount, plan FROM '{path}' ORDER BY id DESC"
+    query = f"SELECT id, amount * 10 AS amount, plan FROM '{path}' ORDER BY id DESC"  # noqa: S608
     bench.run("duckdb:", query=query)
     found = bench.predictions().column("prediction").to_pylist()
     assert sorted(found) == [20.0 * n for n in range(20)]
@@ -147,7 +147,10 @@ def test_duckdb_reads_files_itself(bench: Any) -> None:
     [
         ("postgresql://me:hush@db/crm", "postgresql://me@db/crm"),
         ("postgres://me:hu%40sh@db:5432/crm?a=b", "postgres://me@db:5432/crm?a=b"),
-        ("postgresql://db/crm?password=hush&sslmode=require", "postgresql://db/crm?sslmode=require"),
+        (
+            "postgresql://db/crm?password=hush&sslmode=require",
+            "postgresql://db/crm?sslmode=require",
+        ),
         ("postgresql://me@db?sslpassword=hush", "postgresql://me@db"),
         ("postgresql:///crm", "postgresql:///crm"),
     ],
