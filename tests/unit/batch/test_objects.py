@@ -1,0 +1,137 @@
+"""Objects of a store, here one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pytest
+from obstore.store import MemoryStore
+
+from twofold.batch import objects
+from twofold.batch.inputs import check_unchanged, open_input, read_chunks
+from twofold.batch.objects import find_objects, matches, split_url, words_of
+from twofold.batch.plan import Plan
+from twofold.errors import InvalidInput
+
+Put = Callable[[str, bytes], None]
+
+
+@pytest.fixture
+def put(monkeypatch: pytest.MonkeyPatch) -> Put:
+    store = MemoryStore()
+    monkeypatch.setattr(objects, "_store", lambda root: store)
+    return lambda key, data: obstore.put(store, key, data) and None
+
+
+def found(url: str) -> list[str]:
+    return sorted(file.key for file in find_objects(url, suffixes=[".csv", ".parquet"]))
+
+
+def read(url: str, columns: list[str], first_row: int = 0) -> dict[str, list[Any]]:
+    chunks = read_chunks(open_input(url), columns, Plan(8, 3), first_row=first_row)
+    return pa.Table.from_batches([chunk.rows.columns for chunk in chunks]).to_pydict()
+
+
+def test_objects_folders_and_globs(put: Put) -> None:
+    for key in (
+        "a/x.csv",
+        "a/b/y.csv",
+        "a/_z.csv",
+        "a/.h/x.csv",
+        "a/n.txt",
+        "ab.csv",
+        "a/q%20 #.csv",
+    ):
+        put(key, b"1")
+    assert found("s3://bucket/a") == ["a/b/y.csv", "a/q%20 #.csv", "a/x.csv"]
+    assert found("s3://bucket/a/") == found("s3://bucket/a")
+    assert found("s3://bucket/a/x.csv") == ["a/x.csv"]
+    assert found("s3://bucket/a/*.csv") == ["a/_z.csv", "a/q%20 #.csv", "a/x.csv"]
+    assert found("s3://bucket/**/?.csv") == ["a/b/y.csv", "a/x.csv"]
+    assert found("s3://bucket/none") == []
+    with pytest.raises(InvalidInput, match="nothing there"):
+        open_input("s3://bucket/none")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "arrow", "arrows", "jsonl"])
+def test_every_format_reads_as_from_disk(bench: Any, put: Put, kind: str) -> None:
+    table = bench.table([float(n) for n in range(20)])
+    for day in ("1", "2"):
+        (bench.folder / f"in/day={day}").mkdir(parents=True)
+        name = f"in/day={day}/in.{kind}"
+        if kind == "jsonl":
+            path = bench.text("".join(f'{{"id":"c{n}"}}\n' for n in range(20)), name)
+        elif kind == "csv":
+            path = bench.csv(table, name)
+        elif kind == "parquet":
+            path = bench.parquet(table, name, row_group_size=4)
+        else:
+            path = bench.arrow(table, name, stream=kind == "arrows")
+        put(name, path.read_bytes())
+    columns = ["", "day"] if kind == "jsonl" else ["amount", "day", "id"]
+    for first_row in (0, 7, 20, 33):
+        local = read(str(bench.folder / "in"), columns, first_row)
+        assert read("s3://bucket/in", columns, first_row) == local
+        assert len(local["day"]) == 40 - first_row
+
+
+def test_an_object_that_is_written_to_meanwhile_ends_the_run(bench: Any, put: Put) -> None:
+    data = bench.parquet(bench.table([1.0])).read_bytes()
+    put("in.parquet", data)
+    source = open_input("s3://bucket/in.parquet")
+    check_unchanged(source)
+    put("in.parquet", data)
+    with pytest.raises(InvalidInput, match=r"s3://bucket/in\.parquet: expected a file that stays"):
+        check_unchanged(source)
+    with pytest.raises(InvalidInput, match="written to meanwhile"):
+        list(read_chunks(source, ["id"], Plan(8, 3), first_row=0))
+
+
+def test_a_run_and_its_manifest(bench: Any, put: Put) -> None:
+    put("in.parquet", bench.parquet(bench.table([1.0, 2.0])).read_bytes())
+    result = bench.run("s3://bucket/in.parquet")
+    (file,) = result.manifest.input.files
+    assert (result.manifest.input.given, file.path) == ("s3://bucket/in.parquet",) * 2
+    assert file.etag
+    assert bench.run("s3://bucket/in.parquet").state == "already committed"
+    put("in.parquet", bench.parquet(bench.table([1.0, 3.0])).read_bytes())
+    with pytest.raises(InvalidInput, match="another content of the input"):
+        bench.run("s3://bucket/in.parquet")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:hush@bucket/x.csv",
+        "s3://bucket/x.csv?X-Amz-Signature=hush",
+        "az://box/x.csv?sv=1&sig=hush/hush",
+    ],
+)
+def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidInput, match="without a user, a password or a signature") as caught:
+        split_url(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_what_a_store_says_is_told_without_signatures() -> None:
+    assert words_of(OSError("GET https://x/y?sig=hush failed")) == "GET https://x/y?... failed"
+
+
+@pytest.mark.parametrize(
+    ("key", "glob", "does"),
+    [
+        ("a/b.csv", "a/*", True),
+        ("a/b/c.csv", "a/*", False),
+        ("a/b/c.csv", "a/**", True),
+        ("a/c.csv", "a/**/c.csv", True),
+        ("a/.b/c.csv", "a/**/c.csv", False),
+        ("a/.b/c.csv", "a/.b/c.csv", True),
+        ("day=1/x", "day=[12]/?", True),
+        ("day=3/x", "day=[12]/?", False),
+    ],
+)
+def test_globs_match_as_on_disk(key: str, glob: str, does: bool) -> None:
+    assert matches(key.split("/"), glob.split("/")) is does
