@@ -22,7 +22,7 @@ from twofold.batch.buckets import (
 )
 from twofold.batch.statistics import NumberSketch
 
-FLOATS = st.floats(-1e30, 1e30, width=32)
+FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
 
 
 def sketch(values: Any, *, grain: int = 1) -> NumberSketch:
