@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from twofold.app.batch import BatchSettings, RunRequest, Watch, run_batch
 from twofold.batch.inputs import Input, open_input, read_chunks
 from twofold.batch.layout import Layout, Stamp, lay_out
 from twofold.batch.local import Behind, cores, predict_in_order
+from twofold.batch.part_files import PARQUET
 from twofold.batch.plan import Plan, part_name
 from twofold.batch.predict import predict_chunk
-from twofold.batch.stage import COMPRESSION, COMPRESSION_LEVEL
 from twofold.predictor.door import Predictor
 from twofold.predictor.load import load
 
@@ -71,19 +70,7 @@ class Job:
     ) -> None:
         """Write a part as `twofold.batch.stage` does, but to its place and never looked at."""
         part = layout.table(batches, stamp)
-        few = [
-            field.name
-            for field in part.schema
-            if not pa.types.is_floating(field.type) and not pa.types.is_integer(field.type)
-        ]
-        pq.write_table(
-            part,
-            self.out / part_name(number),
-            compression=COMPRESSION,
-            compression_level=COMPRESSION_LEVEL,
-            use_dictionary=few,
-            row_group_size=part.num_rows,
-        )
+        PARQUET.write(self.out / part_name(number, PARQUET.suffix), [part], part.schema)
 
 
 def durable(job: Job) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_a_query_without_a_database_and_a_database_that_is_not_there(bench: Any)
 
 def test_duckdb_reads_files_itself(bench: Any) -> None:
     path = bench.parquet(bench.table([float(n) for n in range(20)]))
-    query = f"SELECT id, amount * 10 AS amount, plan FROM '{path}' ORDER BY id DESC"  # noqa: S608
+    query = f"SELECT id, amount * 10 AS amount, plan FROM '{path}' ORDER BY id DESC"
     bench.run("duckdb:", query=query)
     found = bench.predictions().column("prediction").to_pylist()
     assert sorted(found) == [20.0 * n for n in range(20)]

@@ -189,7 +189,7 @@ def _list(field: str) -> list[int]:
     ],
 )
 def test_what_is_no_expression_is_refused_with_the_field_at_fault(cron: str, why: str) -> None:
-    with pytest.raises(ValueError, match="^expected minute, hour, day") as caught:
+    with pytest.raises(ValueError, match=r"^expected minute, hour, day") as caught:
         check_cron(cron)
     assert f"({why})" in str(caught.value)
 
@@ -203,7 +203,7 @@ def test_what_debians_cron_knows_is_taken_and_the_last_day_of_a_month(cron: str)
 
 @pytest.mark.parametrize("name", ["", "Europe/Berln", "../etc/passwd", "/etc", "Europe", "a\0b"])
 def test_what_is_no_zone_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="^expected the name of a time zone such as .* spelling"):
+    with pytest.raises(ValueError, match=r"^expected the name of a time zone such as .* spelling"):
         zone_of(name)
 
 

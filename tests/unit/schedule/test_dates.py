@@ -44,7 +44,7 @@ def test_the_day_is_that_of_the_instants_own_zone() -> None:
      "{date:%A}", "{date:%x}", "{date:%}", "{date:{date}}", "{run_id}"],
 )  # fmt: skip
 def test_another_placeholder_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="^expected .*, got .*\\. "):
+    with pytest.raises(ValueError, match=r"^expected .*, got .*\. "):
         check_path(path)
 
 
@@ -66,7 +66,7 @@ def test_a_day_begins_in_utc_and_an_instant_has_its_offset(text: str, expected: 
      "0001-01-01T00:00:00+14:00"],
 )  # fmt: skip
 def test_what_is_no_day_and_no_instant_with_an_offset_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="^expected a day such as 2026-01-31, or an instant"):
+    with pytest.raises(ValueError, match=r"^expected a day such as 2026-01-31, or an instant"):
         parse_as_of(text)
 
 

@@ -27,5 +27,5 @@ def test_a_draft_that_a_crash_left_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_bytes(b"{}")
-    with pytest.raises(ConfigError, match="got a damaged file .* or delete it, and all schedules"):
+    with pytest.raises(ConfigError, match=r"got a damaged file .* or delete it, and all schedules"):
         load_state(tmp_path)
