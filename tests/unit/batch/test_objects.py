@@ -135,3 +135,33 @@ def test_what_a_store_says_is_told_without_signatures() -> None:
 )
 def test_globs_match_as_on_disk(key: str, glob: str, does: bool) -> None:
     assert matches(key.split("/"), glob.split("/")) is does
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_only_needed_columns_are_fetched_and_in_few_requests(
+    bench: Any, put: Put, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 200_000
+    wide = {f"x{n}": pa.array(range(n, rows + n), pa.int64()) for n in range(10)}
+    table = pa.table(wide)
+    if kind == "parquet":
+        data = bench.parquet(table, row_group_size=100_000, use_dictionary=False).read_bytes()
+    else:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=100_000)
+        data = sink.getvalue().to_pybytes()
+    put(f"in.{kind}", data)
+    asked: list[int] = []
+    fetch = objects.ObjectFile._fetch
+
+    def counted(self: objects.ObjectFile, span: tuple[int, int]) -> bytes:
+        asked.append(span[1] - span[0])
+        return fetch(self, span)
+
+    monkeypatch.setattr(objects.ObjectFile, "_fetch", counted)
+    source = open_input(f"s3://bucket/in.{kind}")
+    chunks = list(read_chunks(source, ["x2", "x7"], Plan(1 << 20, 1 << 16), first_row=0))
+    assert sum(chunk.rows.columns.num_rows for chunk in chunks) == rows
+    assert sum(asked) < len(data) * 0.5
+    assert len(asked) <= 16
