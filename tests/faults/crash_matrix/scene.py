@@ -32,7 +32,7 @@ BATCH_ROWS = 50
 MIXED_INPUT, CLEAN_INPUT = "in.parquet", "clean.parquet"
 RUN_ID = "night"
 MODEL = "doubler"
-DEADLINE_S = 120
+DEADLINE_S = 600
 HERE = Path(__file__).parent
 ERRNOS = {
     Fault.NO_SPACE: errno.ENOSPC,
@@ -199,6 +199,8 @@ class Scene:
         source = Path(twofold.__file__).parents[1]
         return kept | {
             "PYTHONPATH": os.pathsep.join([str(source), str(self.folder)]),
+            # Not every Python notices that a file of bytecode was cut short by a limit.
+            "PYTHONDONTWRITEBYTECODE": "1",
             STEPS: str(notes),
             KILL_AT: str(attempt.kill_at),
             KILL_AT_SYNC: str(attempt.kill_at_sync),

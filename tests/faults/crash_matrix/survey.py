@@ -70,7 +70,9 @@ def lose_power(scene: Scene, folder: Path, *, at_once: int, shown: Shown) -> Sur
         return found
 
     alone = note(ALONE)
-    for history in (CLEAN, *interrupted(alone.steps), *killed_at_syncs(alone.syncs)):
+    # The fsync of the folder that all of it lies in isn't in the record.
+    syncs = alone.syncs + 1
+    for history in (CLEAN, *interrupted(alone.steps), *killed_at_syncs(syncs)):
         note(history)
     for number, case in enumerate(lost_once(cases([alone], SEED)), start=1):
         note(History(f"after a power loss, {number}", (Attempt(),), case.tree))
@@ -117,5 +119,7 @@ def controls(
 
 
 def held_most(found: Iterable[Case], most: int) -> list[Case]:
-    """Choose states in which the run had promised most."""
-    return sorted(found, key=lambda case: (case.done, case.rows), reverse=True)[:most]
+    """Choose states in which the run had promised most: to be done, or rows to be safe."""
+    found = sorted(found, key=lambda case: (case.done, case.rows), reverse=True)
+    done = [case for case in found if case.done][: most // 2]
+    return done + [case for case in found if not case.done][: most - len(done)]
