@@ -150,7 +150,7 @@ def test_a_run_at_work_when_the_scheduler_is_killed_goes_on_and_is_not_started_a
 
 
 def test_killed_at_random_instants_it_runs_every_instant_once(folder: Path) -> None:
-    chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(SEED)  # noqa: S311 - for kills, not for secrets
     epoch_s = time.time()
     for _ in range(KILLS):
         child = start(folder, "fast", MIDNIGHT, epoch_s=epoch_s)

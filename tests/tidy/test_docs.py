@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from twofold.app.settings import SECTIONS
+from twofold.app.settings import SECTIONS, TABLES
 from twofold.cli.reference import pages
 from twofold.cli.root import main
 from twofold.settings import declared_in
@@ -138,6 +138,9 @@ def test_every_option_and_setting_is_in_the_reference() -> None:
         for item in declared_in(cls, section):
             assert f"| `{item.path}` |" in settings
             assert f"`{item.environment}`" in settings
+    for array, cls in TABLES.items():
+        for item in declared_in(cls, array):
+            assert f"| `{item.path}` |" in settings
 
 
 def test_every_page_of_the_documentation_is_reached_from_the_readme() -> None:

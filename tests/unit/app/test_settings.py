@@ -137,8 +137,8 @@ def test_no_file_an_empty_file_and_a_folder_of_that_name_give_the_defaults(tmp_p
 
 def test_the_settings_have_a_section_for_every_declaration() -> None:
     settings = read(folder=NOWHERE, environment={})
-    assert list(SECTIONS) == ["", "serve", "batch"]
-    held = [settings.general, settings.serve, settings.batch]
+    assert list(SECTIONS) == ["", "serve", "batch", "scheduler"]
+    held = [settings.general, settings.serve, settings.batch, settings.scheduler]
     assert [type(section) for section in held] == list(SECTIONS.values())
 
 

@@ -215,7 +215,7 @@ def test_without_the_systems_data_the_way_to_get_it_is_said_and_utc_is_known() -
         assert zone_of("UTC") is UTC
         if zoneinfo.available_timezones():
             pytest.skip("the package tzdata is installed")
-        with pytest.raises(ValueError, match="pip install tzdata"):
+        with pytest.raises(ValueError, match=r"pip install tzdata"):
             zone_of(BERLIN)
     finally:
         zoneinfo.reset_tzpath(before)

@@ -102,7 +102,7 @@ import os, sys
 from pathlib import Path
 from twofold.schedule import launch
 
-launch.COMMAND = ("/bin/sh", "-c", "read line < pipe; echo '%s'")
+launch.COMMAND = ("/bin/sh", "-c", %r)
 launch.launch(Path("."), "n-1", [])
 os.kill(os.getpid(), 9)
 """
@@ -111,7 +111,7 @@ os.kill(os.getpid(), 9)
 def crashed(folder: Path) -> Attempt:
     """Find what a crashed process left at work."""
     os.mkfifo(folder / "pipe")
-    code = CRASHING % DONE
+    code = CRASHING % f"read line < pipe; echo '{DONE}'"
     crash = subprocess.run([sys.executable, "-c", code], cwd=folder, timeout=60, check=False)
     assert crash.returncode == -signal.SIGKILL
     attempt = find(folder, "n-1")

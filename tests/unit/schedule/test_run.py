@@ -35,6 +35,7 @@ class FakeAttempt:
     told_to_stop_s: float | None = None
     is_timed_out: bool = False
     is_found: bool = False
+    is_forgotten: bool = False
 
     def poll(self) -> Ending | None:
         if self.ending is None:
@@ -47,7 +48,7 @@ class FakeAttempt:
             self.ending = Ending(-kind)
 
     def forget(self) -> None:
-        """There is no file."""
+        self.is_forgotten = True
 
 
 class World:
@@ -72,7 +73,7 @@ class World:
     def wait(self, timeout_s: float) -> bool:
         self.waits_s.append(timeout_s)
         # A process that ends wakes the scheduler up.
-        at_once = any(attempt.ending is not None and not attempt.got for attempt in self.started)
+        at_once = any(attempt.ending and not attempt.is_forgotten for attempt in self.started)
         self.now += timedelta(seconds=0.01 if at_once else max(timeout_s, 0.001))
         return self.now > self.until
 
