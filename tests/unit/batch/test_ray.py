@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from twofold.batch.work import Work
 from twofold.errors import InvalidInput
 from twofold.predictor.load import load
 
-pytest.importorskip("ray")
+cloudpickle = pytest.importorskip("ray.cloudpickle")
 
-from twofold.batch import ray as engine
+from twofold.batch import ray as engine  # noqa: E402 - needs Ray
 
 ROWS = 50
 SETTINGS = BatchSettings(workers=1, batch_rows=7, partition_rows=16)
@@ -73,7 +72,7 @@ def test_tasks_give_what_the_local_engine_gives(
     workplace: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = work_on(workplace, name)
-    recipe = pickle.loads(pickle.dumps(engine.recipe_of(work)))  # noqa: S301 - our own
+    recipe = cloudpickle.loads(cloudpickle.dumps(engine.recipe_of(work)))  # as Ray does
     monkeypatch.setattr(engine, "_remote", lambda function: function)
     for first_row in (0, 32):
         packed = [found for task in engine._tasks(work, recipe, first_row) for found in task()]
