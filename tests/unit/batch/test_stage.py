@@ -184,7 +184,7 @@ def test_what_is_taken_up_is_synced_as_its_writer_may_have_been_killed_before_th
     begun.finish(0)
     synced.clear()
     begun.stage.resume()
-    assert synced == [str(begun.folder / "ledger.jsonl"), str(begun.folder)]
+    assert synced == [str(begun.work / "ledger.jsonl"), str(begun.work)]
 
 
 def test_file_that_can_not_be_closed_says_why(
