@@ -15,6 +15,7 @@ COVERED_ELSEWHERE = {
     "batch/report_style.py": "tests/unit/batch/test_report.py",
     "batch/settings.py": "tests/tidy/test_docs.py reads every setting",
     "batch/watch.py": "values only; the runs of tests/unit/batch/test_run.py use all of them",
+    "batch/work.py": "tests/unit/batch/test_engine.py",
     "predictor/runtime.py": "a protocol; tests/unit/predictor/runtimes has the runtimes",
     "serving/settings.py": "tests/tidy/test_docs.py reads every setting",
     "wire/call.py": "a value and a protocol; tests/unit/wire/test_protocols.py has the readers",

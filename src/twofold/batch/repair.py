@@ -239,7 +239,8 @@ class _Repair:
             part = stage.read_part(entry)
             new = columns.take([at[row] for row in mended])
             whole = place(part, partition * size, out[partition], new, mended)
-            name = repaired_name(partition, len(before.repairs) + 1, stage.suffix)
+            suffix = Path(entry.name).suffix
+            name = repaired_name(partition, len(before.repairs) + 1, suffix)
             files.append(stage.write_part(name, whole))
         return tuple(files)
 

@@ -135,14 +135,9 @@ def run(
         answered, clock = ledger.answered, watch.clock
         taken = take(given, predictor.signature, layout_of, stage, answered=answered, clock=clock)
         sight = sight_of(predictor, sample) if settings.statistics else None
-        work = Work(
-            predictor,
-            request.registry,
-            taken.source,
-            layout_of(taken.source),
-            settings,
-            sight and sight.sketcher,
-        )
+        source, sketcher = taken.source, sight and sight.sketcher
+        layout = layout_of(source)
+        work = Work(predictor, request.registry, source, layout, settings, sketcher)
         job = _Job(work, taken, parts, sight)
         return _Attempt(job, stage, watch, began_s, ledger).go(started)
 

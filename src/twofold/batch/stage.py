@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
@@ -106,11 +107,6 @@ class Stage:
         self._parts = self._work / "parts"
         self._quarantine = self._work / "quarantine"
         self.answer = self._work / "answer" / "answer.parquet"
-
-    @property
-    def suffix(self) -> str:
-        """How the names of parts end."""
-        return self._format.suffix
 
     def make_folder(self) -> None:
         """Make the staging folder, durably.
@@ -252,7 +248,7 @@ class Stage:
             if first is None:
                 return None
             self._step(Step.QUARANTINE)
-            return self._write(path, PARQUET, _chain(first, tables), quarantine.SCHEMA)
+            return self._write(path, PARQUET, itertools.chain([first], tables), quarantine.SCHEMA)
 
     def begin_again(self) -> None:
         """Make room for the parts of a run that is committed and to be repaired."""
@@ -459,11 +455,6 @@ def _newest_attempt(folder: Path) -> int | None:
     """The number of the attempt under way or last made; None if there is none."""
     found = (path.name.removeprefix(ATTEMPT) for path in folder.glob(f"{ATTEMPT}*"))
     return max((int(number) for number in found if number.isdecimal()), default=None)
-
-
-def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield from rest
 
 
 def _digest(path: Path) -> str | None:
