@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
+from typing import Any
 
 import pyarrow as pa
 
@@ -30,7 +31,8 @@ def ask(path: str, query: str) -> Generator[pa.RecordBatchReader]:
         raise missing_extra("duckdb", "duckdb", "asking DuckDB") from error
     try:
         with duckdb.connect(path or ":memory:", read_only=bool(path)) as connection:
-            relation = connection.sql(query)
+            # None if there is nothing to read, whatever the types say.
+            relation: Any = connection.sql(query)
             if relation is None:
                 raise Failed("a statement without rows")
             yield relation.to_arrow_reader(BATCH_ROWS)

@@ -41,7 +41,7 @@ class Sight:
 
     def summary(self, finished: Sequence[Finished], limits: BatchSettings) -> Statistics | None:
         """The statistics of a whole run; None if they lack for some of its partitions."""
-        sketches = [entry.sketch and decode_sketch(entry.sketch) for entry in finished]
+        sketches = [decode_sketch(entry.sketch) if entry.sketch else None for entry in finished]
         columns = self.sketcher.columns
         known = [item for item in sketches if item and len(item.columns) == len(columns)]
         if not known or len(known) < len(sketches):

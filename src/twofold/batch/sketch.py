@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,9 +34,13 @@ from twofold.model import arrow
 from twofold.model.kernel import kernel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from twofold.model.arrow import Numbers as Array
     from twofold.model.signature import Output, Signature
 
+Limits: TypeAlias = "NDArray[np.float64]"
+"""A least and a greatest value in each line."""
 KINDS = {"float64": 0, "float32": 1, "int64": 2, "timestamp": 2}
 """As in `src/kernel/inputs.h`."""
 MAX_ROWS = 1 << 21
@@ -83,7 +87,7 @@ class BatchSketch:
 
     rows: int
     entries: Array
-    limits: Array
+    limits: Limits
     nulls: Array
     texts: tuple[tuple[pa.Array, Array], ...]
 
@@ -183,7 +187,7 @@ def _flat(item: Measured, column: pa.Array) -> pa.Array:
     return column.flatten() if item.type == "tensor" else column
 
 
-def _sketch_numbers(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Array]:
+def _sketch_numbers(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Limits]:
     limits = np.empty((len(columns), 2))
     native = kernel()
     # Columns of one length go to the kernel together; tensors are longer.
@@ -210,7 +214,7 @@ def _sketch_numbers(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array
     return np.concatenate([np.empty(0, ENTRY), *pieces]), limits
 
 
-def _by_kernel(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Array]:
+def _by_kernel(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Limits]:
     if not hasattr(_own, "table"):
         _own.table = np.zeros(BUCKETS, np.uint64)
     kinds = bytes(KINDS.get(item.type, 0) for item, _ in columns)
@@ -226,7 +230,7 @@ def _by_kernel(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Arr
     return np.frombuffer(data, ENTRY), limits
 
 
-def _by_numpy(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Array]:
+def _by_numpy(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Limits]:
     pieces: list[Array] = []
     limits = np.empty((len(columns), 2))
     for index, (item, column) in enumerate(columns):

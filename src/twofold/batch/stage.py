@@ -306,12 +306,9 @@ class Stage:
             except OSError as error:
                 if error.errno not in {errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}:
                     raise
-                got = "one that can't"
+                wanted = "a file system that can exchange folders"
                 fix = "Run the mended input again, under a new run id."
-                where = str(self.target)
-                raise TwofoldError(
-                    problem(where, "a file system that can exchange folders", got, fix)
-                ) from error
+                raise TwofoldError(problem(str(self.target), wanted, "another", fix)) from error
             self._make_sure()
 
     def forget(self) -> None:
