@@ -38,6 +38,14 @@ def field_names() -> list[str]:
     return [f"x{index}" for index in range(FEATURES)]
 
 
+def bytecode_in(folder: Path) -> dict[str, str]:
+    """What makes processes keep their bytecode in a folder.
+
+    Installed packages come with theirs; a checkout may be told to keep none.
+    """
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
 @dataclass(frozen=True)
 class Lab:
     """One run of the benchmarks: its folder, and the standard model in it.
@@ -78,12 +86,7 @@ class Lab:
         command = [sys.executable, "-m", "twofold", "serve", model, f"--port={port}", "--json"]
         command += ["--registry", str(self.registry), *flags, *self.serve_flags]
         log = self.folder / f"twofold-{model}.log"
-        # Installed packages come with their bytecode; a checkout may be told to keep none.
-        bytecode = {
-            "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
-        }
-        environment = {**ONE_THREAD, **bytecode}
+        environment = {**ONE_THREAD, **bytecode_in(self.folder)}
         return Server(
             "twofold", command, log, cores, port=port, environment=environment, announced=not port
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".venv-bench"
 REQUIREMENTS = ROOT / "requirements" / "bench.txt"
-INSTALL_S = 600
+INSTALL_S = 1800
 
 
 class NotInstalled(Exception):
@@ -17,7 +17,7 @@ class NotInstalled(Exception):
 
 
 def peers_python() -> Path:
-    """The Python that has the peers; installs them if need be, which takes about a minute.
+    """The Python that has the peers; installs them if need be, which takes minutes.
 
     Raises:
         NotInstalled: That failed. The next call tries again.
