@@ -175,7 +175,7 @@ def predicted(path: Path) -> Values:
         pq.ParquetFile(file).read(columns=[KEY, PREDICTION]).replace_schema_metadata()
         for file in files
     )
-    keys = table[KEY].to_numpy()
+    keys = table[KEY].cast(pa.int64()).to_numpy()  # from CSV and JSON Lines it comes as text
     order = np.argsort(keys, kind="stable")
     return keys[order], table[PREDICTION].to_numpy()[order]
 

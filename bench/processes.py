@@ -75,7 +75,11 @@ class Running:
                 stderr=log,
                 text=True,
             )
-        self.pid = int(self._said() or 0)
+        said = self._said()
+        if not said:
+            self.__exit__()
+            raise Failed(f"{self.command[0]}: not started: {self.tail()}")
+        self.pid = int(said)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,9 +93,10 @@ class Running:
                 self._launcher.stdout.close()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """End it as a power cut would, if it is still there."""
+        if not self.is_over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     @property
     def is_over(self) -> bool:

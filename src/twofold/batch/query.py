@@ -92,7 +92,8 @@ def without_password(url: str) -> str:
     """
     found = PASSWORD.sub(r"\1@", url)
     base, sign, parameters = found.partition("?")
-    if base.count("@") > 1 or ("#" in found and "@" in found.partition("#")[2]):
+    given = url.partition("?")[0]
+    if given.count("@") > 1 or ("#" in found and "@" in found.partition("#")[2]):
         raise InvalidInput(
             problem(
                 "INPUT",
