@@ -63,11 +63,18 @@ def _is_numeric(kind: pa.DataType) -> bool:
 
 
 def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if column.type == kind:
+        return column
     if isinstance(column.type, pa.UuidType):
         return uuid_texts(column.storage)
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     return column if column.type == kind else column.cast(kind)
+
+
+def unreadable(schema: pa.Schema) -> list[str]:
+    """Columns whose bytes mean something to the database alone: `inet`, `timetz` and others."""
+    return [field.name for field in schema if isinstance(field.type, pa.OpaqueType)]
 
 
 def uuid_texts(column: pa.FixedSizeBinaryArray) -> pa.StringArray:

@@ -21,8 +21,9 @@ from twofold.batch.query import (
     parse_query,
     tables_of,
 )
-from twofold.batch.sql_types import plain_schema
+from twofold.batch.sql_types import plain_schema, unreadable
 from twofold.batch.stage import Stage
+from twofold.errors import InvalidInput, problem
 from twofold.model.signature import Signature
 
 
@@ -106,6 +107,11 @@ def take(
             plain = plain_schema(schema, numbers_of(signature))
             columns = lay_out(as_input(given.query, plain)).read
             wanted = pa.schema([plain.field(name) for name in columns])
+            for name in unreadable(wanted):
+                got = str(plain.field(name).type)
+                fix = "Write CAST(... AS text) in the query."
+                where = f"{given.query.given}: {name}"
+                raise InvalidInput(problem(where, "a type that files have", got, fix))
             answered = stage.keep_answer(tables_of(batches, wanted), wanted, read_at)
     source, files = kept_input(given.query, stage.answer, answered.file)
     return Taken(source, files, answered)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.batch.sql_types import plain_batch, plain_schema, uuid_texts
+from twofold.batch.sql_types import plain_batch, plain_schema, unreadable, uuid_texts
 
 
 @given(st.lists(st.none() | st.uuids(), max_size=9), st.integers(0, 3))
@@ -40,3 +40,12 @@ def test_enums_json_and_views_are_text_and_the_rest_stays() -> None:
     schema = plain_schema(batch.schema, [])
     assert schema.types == [pa.string()] * 3 + [pa.list_(pa.int64())]
     assert plain_batch(batch, schema).column("enum").to_pylist() == ["a", "b"]
+
+
+def test_bytes_that_only_the_database_reads_stay_as_they_are_and_are_named() -> None:
+    kind = pa.opaque(pa.binary(), "inet", "PostgreSQL")
+    column = pa.ExtensionArray.from_storage(kind, pa.array([b"x"]))
+    batch = pa.RecordBatch.from_arrays([column], names=["host"])
+    schema = plain_schema(batch.schema, [])
+    assert unreadable(schema) == ["host"]
+    assert plain_batch(batch, schema).column("host").equals(column)
