@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.batch.inputs import FORMATS, Input, OpenFile
+from twofold.batch.formats import FORMATS
+from twofold.batch.inputs import Input, OpenFile
 from twofold.batch.layout import Layout, Stamp, lay_out, parsed
 from twofold.errors import InvalidInput
 from twofold.model.signature import Field, Output, Signature
