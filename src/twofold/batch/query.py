@@ -26,6 +26,7 @@ from twofold.errors import InvalidInput, problem
 from twofold.model.signature import Signature
 
 POSTGRESQL = ("postgresql", "postgres")
+PARAMETER = re.compile(r"[?&]password[=]")
 PASSWORD = re.compile(r"^(\w+://[^/?#@:]*):([^/?#]*)@")
 NUMBERS = ("float32", "float64", "int64")
 SECRETS = {"password", "sslpassword", "passfile"}
@@ -183,7 +184,7 @@ def _said(query: Query, error: Exception) -> InvalidInput:
     said = " ".join(str(error).split())
     if secret and secret[2]:
         said = said.replace(secret[2], "...")
-    if secret or "password=" in query.address:
+    if secret or PARAMETER.search(query.address):
         said = re.sub(r'(password|"[^"]*://)[^\s"]*', r"\1...", said)
     fix = "Mend the query or the connection; passwords are taken from PGPASSWORD and ~/.pgpass."
     if not query.given.startswith(POSTGRESQL):

@@ -127,6 +127,7 @@ def run(
         return found
     stage.make_folder()
     with hold_lease(stage.folder, run_id):
+        _refuse_another(read_ledger(stage.folder).started, identity, given)
         stage.take_over()
         # Another process may have committed it before; from here on none can.
         if found := before():
@@ -176,9 +177,7 @@ def _start(
 ) -> tuple[Started, Ledger]:
     """Record the start of the run, or find it recorded by an earlier attempt."""
     before = read_ledger(stage.folder).started
-    if before is not None:
-        _refuse_query(before.query, given, identity.run_id)
-        _refuse_changes(before.identity, identity)
+    _refuse_another(before, identity, given)
     ledger = stage.resume()
     if before is not None:
         return before, ledger
@@ -218,6 +217,12 @@ def _utc(as_of: datetime | None) -> datetime | None:
         fix = "Give the offset, as in 2026-01-31T00:00:00Z."
         raise InvalidInput(problem("--as-of", "an instant with a time zone", str(as_of), fix))
     return as_of and as_of.astimezone(UTC)
+
+
+def _refuse_another(started: Started | None, identity: Identity, given: Given) -> None:
+    if started is not None:
+        _refuse_query(started.query, given, identity.run_id)
+        _refuse_changes(started.identity, identity)
 
 
 def _refuse_query(then: str | None, given: Given, run_id: str) -> None:

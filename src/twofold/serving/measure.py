@@ -19,6 +19,7 @@ INLINE_S = 0.0005
 """A row that costs more would keep the event loop from everybody else for too long; a process of
 its own costs each request about 0.1 ms."""
 MANY_ROWS = 16
+NO_LIMIT = 1_000_000
 REPEATS = 3
 
 
@@ -52,8 +53,8 @@ class Costs:
     def one_by_one(self) -> int:
         """So many rows at most are sooner predicted one by one."""
         gain_s = self.one_s - self.together.per_row_s
-        if gain_s <= 0.0:
-            return 1_000_000
+        if gain_s * NO_LIMIT <= self.together.fixed_s:
+            return NO_LIMIT
         return max(1, int(self.together.fixed_s / gain_s))
 
     @property

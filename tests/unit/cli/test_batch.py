@@ -284,11 +284,13 @@ def test_the_status_of_a_committed_run_has_its_manifest(cli: Any, broken: None) 
     assert (found["rows_done"], found["rows_quarantined"]) == (20, 2)
     assert found["manifest"] == manifest
     assert found["started_at"] == manifest["started_at"]
-    assert cli("batch", "status", "night", *OUT).stdout.splitlines() == [
+    lines = cli("batch", "status", "night", *OUT).stdout.splitlines()
+    assert lines[:3] == [
         "night  committed  price@1",
         "rows 20 of 20, quarantined 2",
         "in out/night",
     ]
+    assert lines[3].split()[:2] == ["column", "PSI"]
 
 
 @pytest.mark.parametrize("command", ["status", "resume"])
