@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -43,6 +44,7 @@ except ImportError as error:
 
 MAX_RETRIES = 10
 """Times a partition is tried again after its worker died."""
+CONNECT_TIMEOUT_S = 10
 TASKS_PER_CORE = 2
 """Partitions under way or done and not yet taken, for each core of the cluster."""
 
@@ -218,6 +220,7 @@ def _cluster(work: Work) -> Generator[int]:
     quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     try:
         if address:
+            _check_answers(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(
@@ -234,6 +237,13 @@ def _cluster(work: Work) -> Generator[int]:
         yield int(ray.cluster_resources().get("CPU", 1))
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError at once where Ray, told to connect to nobody, would wait for many minutes."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
 
 
 def _stream_of(batch: pa.RecordBatch) -> bytes:
