@@ -44,43 +44,64 @@ def bucket_entries(distances: Array) -> Array:
     return entries
 
 
-def number_sketch(
-    entries: Sequence[Array], limits: tuple[float, float], nulls: int, grain: int
-) -> NumberSketch:
-    """Make a sketch of a partition's entries, in whatever order they come.
+def number_sketches(
+    entries: Sequence[Array], limits: Array, nulls: Sequence[int], grains: Sequence[int]
+) -> list[NumberSketch]:
+    """Make sketches of a partition's columns of numbers, in whatever order its batches come.
 
     Args:
-        entries: Of one column.
-        limits: Its least and greatest value.
-        nulls: Its nulls.
-        grain: The first key that is told apart from 0.
+        entries: Of each batch; the buckets of each column are numbered after those of the other.
+        limits: Least and greatest value, a line for each column.
+        nulls: Nulls of each column.
+        grains: The first key that is told apart from 0, of each column.
     """
-    every = np.concatenate(entries)
-    # Both are exact: below 2^53.
-    counts = np.bincount(every["bucket"], every["count"], BUCKETS)
-    rests = np.bincount(every["bucket"], every["rests"], BUCKETS)
-    used = np.flatnonzero(counts)
-    counts, rests = counts[used], rests[used]
-    sizes = used % NEGATIVE
+    columns = len(grains)
+    every = np.concatenate([np.empty(0, ENTRY), *entries])
+    # Few buckets are used: sums over all of them would mostly be of nothing.
+    numbered = every["bucket"]
+    places = np.zeros(columns * BUCKETS, np.int32)
+    places[numbered] = 1
+    used = np.flatnonzero(places)
+    places[used] = np.arange(len(used), dtype=np.int32)
+    at = places[numbered]
+    # Both sums are exact: below 2^53.
+    counts = np.bincount(at, every["count"], len(used))
+    rests = np.bincount(at, every["rests"], len(used))
+    owners, buckets = np.divmod(used, BUCKETS)
+    sizes = buckets % NEGATIVE
     is_number = sizes <= BEYOND
-    nulls += int(counts[~is_number].sum())
-    used, counts, rests, sizes = (item[is_number] for item in (used, counts, rests, sizes))
+    nans = np.bincount(owners[~is_number], counts[~is_number], columns)
+    owners, buckets, counts, rests, sizes = (
+        item[is_number] for item in (owners, buckets, counts, rests, sizes)
+    )
     exponents = sizes >> 5
     leading = (np.where(exponents, 32, 0) + (sizes & 31)) << REST_BITS
     sums = np.ldexp(counts * leading + rests, np.maximum(exponents, 1) - 150)
-    signs = np.where(used < NEGATIVE, 1, -1)
-    keys = signs * np.where(sizes < max(grain, 1), 0, sizes)
-    kept, places = np.unique(keys, return_inverse=True)
-    together = np.bincount(places, counts, len(kept)).astype(np.int64)
-    return NumberSketch(
-        kept.astype(np.int32),
-        together,
-        nulls,
-        limits[0] + 0.0,  # minus zero is zero, whichever came first
-        limits[1] + 0.0,
-        Fraction(math.fsum((signs * sums).tolist())),
-        Fraction(math.fsum((sums * (sums / counts)).tolist())),
-    )
+    signed = np.where(buckets < NEGATIVE, sums, -sums)
+    squares = sums * (sums / counts)
+    least = np.maximum(np.asarray(grains, np.int64), 1)[owners]
+    keys = np.where(sizes < least, 0, np.where(buckets < NEGATIVE, sizes, -sizes))
+    kept, merged = np.unique(owners * (2 * BUCKETS) + keys + BUCKETS, return_inverse=True)
+    together = np.bincount(merged, counts, len(kept)).astype(np.int64)
+    kept_owners, kept_keys = np.divmod(kept, 2 * BUCKETS)
+    borders = range(columns + 1)
+    bounds = np.searchsorted(owners, borders).tolist()
+    kept_bounds = np.searchsorted(kept_owners, borders).tolist()
+    kept_keys = (kept_keys - BUCKETS).astype(np.int32)
+    found: list[NumberSketch] = []
+    for index in range(columns):
+        own, own_kept = slice(*bounds[index : index + 2]), slice(*kept_bounds[index : index + 2])
+        sketch = NumberSketch(
+            kept_keys[own_kept],
+            together[own_kept],
+            nulls[index] + int(nans[index]),
+            float(limits[index, 0]) + 0.0,  # minus zero is zero, whichever came first
+            float(limits[index, 1]) + 0.0,
+            Fraction(math.fsum(signed[own].tolist())),
+            Fraction(math.fsum(squares[own].tolist())),
+        )
+        found.append(sketch)
+    return found
 
 
 def key_of(distance: float) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+import xxhash
 
 from twofold.batch.chunks import Chunk, Rows, cut
 from twofold.batch.delta import TableName, open_table, pinned, table_name
@@ -142,7 +143,7 @@ def fingerprint(files: Sequence[InputFile]) -> str:
     """
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.bytes} {file.modified_ns or 0} {file.sha256}\n".encode())
+        digest.update(f"{file.bytes} {file.modified_ns or 0} {file.digest}\n".encode())
         if file.etag or file.version:
             digest.update(msgspec.json.encode([file.etag, file.version]) + b"\n")
         if file.folders:
@@ -355,10 +356,10 @@ def _described(file: OpenFile, known: Format) -> InputFile:
     try:
         with file.path.open("rb") as opened:
             if file.bytes <= MAX_HASHED_BYTES:
-                digest = hashlib.file_digest(opened, "sha256")
+                digest = hashlib.file_digest(opened, xxhash.xxh3_128)
                 modified_ns = None
             else:
-                digest = hashlib.sha256(opened.read(END_BYTES))
+                digest = xxhash.xxh3_128(opened.read(END_BYTES))
                 opened.seek(file.bytes - END_BYTES)
                 digest.update(opened.read(END_BYTES))
                 modified_ns = file.modified_ns
@@ -368,7 +369,7 @@ def _described(file: OpenFile, known: Format) -> InputFile:
         path=str(file.path.absolute()),
         bytes=file.bytes,
         rows=file.rows,
-        sha256=digest.hexdigest(),
+        digest=f"xxh128:{digest.hexdigest()}",
         modified_ns=modified_ns,
         folders=folders,
     )

@@ -37,9 +37,11 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
         path: Absolute, or a URL.
         bytes: Its length.
         rows: Its rows, if known before reading.
-        sha256: Digest of its whole content; or, if `modified_ns` is given, of its first and last
-            64 KiB (where a Parquet file keeps counts and statistics of all its columns). Empty
-            for an object of a store, which `etag`, `version` and `modified_ns` stand for.
+        digest: Of its whole content; or, if `modified_ns` is given, of its first and last 64 KiB
+            (where a Parquet file keeps counts and statistics of all its columns): `xxh128:` and
+            its XXH3 of 128 bits, which shows a change by accident, at the speed of memory; of the
+            kept answer to a query, `sha256:` and that. Empty for an object of a store, which
+            `etag`, `version` and `modified_ns` stand for.
         modified_ns: For large files: when it was last written, nanoseconds since 1970, which
             stands for the content that wasn't hashed.
         etag: What the store calls the content of an object.
@@ -51,7 +53,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     bytes: int
     rows: int | None = None
-    sha256: str = ""
+    digest: str = ""
     modified_ns: int | None = None
     etag: str | None = None
     version: str | None = None

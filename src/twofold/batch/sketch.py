@@ -19,12 +19,13 @@ from twofold.batch.buckets import (
     GRAIN_RATIO,
     bucket_entries,
     key_of,
-    number_sketch,
+    number_sketches,
 )
 from twofold.batch.statistics import (
     MAX_TEXT_CHARS,
     MAX_UNSEEN_PER_PARTITION,
     ColumnSketch,
+    NumberSketch,
     Sketch,
     TextSketch,
     count_reasons,
@@ -124,23 +125,32 @@ class Sketcher:
             batches: Any number of them.
             set_aside: Field and reason of the rows set aside.
         """
-        numbers = texts = 0
+        nulls = sum((batch.nulls for batch in batches), np.zeros(len(self.columns), np.int64))
+        numbers = iter(self._numbers(batches, nulls.tolist()))
+        texts = 0
         found: list[ColumnSketch] = []
-        for index, item in enumerate(self.columns):
-            nulls = sum(int(batch.nulls[index]) for batch in batches)
+        for item, missing in zip(self.columns, nulls.tolist(), strict=True):
             if item.is_number:
-                entries = [_entries_of(batch.entries, numbers) for batch in batches]
-                least = min((float(batch.limits[numbers, 0]) for batch in batches), default=np.inf)
-                most = max((float(batch.limits[numbers, 1]) for batch in batches), default=-np.inf)
-                entries = entries or [np.empty(0, ENTRY)]
-                found.append(number_sketch(entries, (least, most), nulls, item.grain))
-                numbers += 1
+                found.append(next(numbers))
             else:
                 counted = [batch.texts[texts] for batch in batches]
-                found.append(_text_sketch(item, counted, nulls))
+                found.append(_text_sketch(item, counted, missing))
                 texts += 1
         rows = sum(batch.rows for batch in batches)
         return Sketch(rows, tuple(found), count_reasons(set_aside))
+
+    def _numbers(self, batches: Sequence[BatchSketch], nulls: list[int]) -> list[NumberSketch]:
+        places = [at for at, item in enumerate(self.columns) if item.is_number]
+        edges = np.tile([np.inf, -np.inf], (len(places), 1))
+        for batch in batches:
+            edges[:, 0] = np.minimum(edges[:, 0], batch.limits[:, 0])
+            edges[:, 1] = np.maximum(edges[:, 1], batch.limits[:, 1])
+        return number_sketches(
+            [batch.entries for batch in batches],
+            edges,
+            [nulls[at] for at in places],
+            [self.columns[at].grain for at in places],
+        )
 
 
 def sketcher_of(
@@ -249,13 +259,6 @@ def _by_numpy(columns: Sequence[tuple[Measured, pa.Array]]) -> tuple[Array, Limi
             np.fmax.reduce(values, initial=-np.inf),
         )
     return np.concatenate(pieces), limits
-
-
-def _entries_of(entries: Array, column: int) -> Array:
-    first, last = np.searchsorted(entries["bucket"], [column * BUCKETS, (column + 1) * BUCKETS])
-    found = entries[first:last].copy()
-    found["bucket"] -= column * BUCKETS
-    return found
 
 
 def _counted(column: pa.Array) -> tuple[pa.Array, Array]:

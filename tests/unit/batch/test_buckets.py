@@ -16,7 +16,7 @@ from twofold.batch.buckets import (
     bucket_entries,
     edges,
     key_of,
-    number_sketch,
+    number_sketches,
     quantile,
     shares_below,
 )
@@ -27,8 +27,8 @@ FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
 
 def sketch(values: Any, *, grain: int = 1) -> NumberSketch:
     array = np.array(values, np.float32)
-    limits = (float(np.fmin.reduce(array)), float(np.fmax.reduce(array)))
-    return number_sketch([bucket_entries(array)], limits, 0, grain)
+    limits = np.array([[np.fmin.reduce(array), np.fmax.reduce(array)]])
+    return number_sketches([bucket_entries(array)], limits, [0], [grain])[0]
 
 
 @given(st.lists(FLOATS, min_size=1))
@@ -65,9 +65,8 @@ def test_a_quantile_is_within_a_bucket_of_the_true_one(values: list[float], rati
 
 def test_quantiles_of_small_whole_numbers_are_whole() -> None:
     measured = SimpleNamespace(origin=10.0, grain=key_of(1.0), type="int64")
-    found = number_sketch(
-        [bucket_entries(np.arange(40, dtype=np.float32) - 10)], (0, 39), 0, measured.grain
-    )
+    entries = bucket_entries(np.arange(40, dtype=np.float32) - 10)
+    (found,) = number_sketches([entries], np.array([[0, 39]]), [0], [measured.grain])
     at = [quantile(found, ratio, measured) for ratio in (0.01, 0.25, 0.5, 1.0)]
     assert at == [0.0, 9.0, 19.0, 39.0]
 

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.batch import drift
-from twofold.batch.buckets import bucket_entries, number_sketch
+from twofold.batch.buckets import bucket_entries, number_sketches
 from twofold.batch.statistics import NumberSketch, TextSketch
 
 
 def sketch(values: list[float], nulls: int = 0) -> NumberSketch:
     array = np.array(values, np.float32)
-    return number_sketch([bucket_entries(array)], (array.min(), array.max()), nulls, 1)
+    limits = np.array([[array.min(), array.max()]])
+    return number_sketches([bucket_entries(array)], limits, [nulls], [1])[0]
 
 
 def test_the_index_is_what_a_hand_computes() -> None:

@@ -50,8 +50,8 @@ def manifest(
             format="parquet",
             fingerprint="cd",
             files=(
-                InputFile(path="/données/in/a.parquet", bytes=9, rows=12, sha256="ef"),
-                InputFile(path="/données/in/b.csv", bytes=9, sha256="ef", modified_ns=2**62),
+                InputFile(path="/données/in/a.parquet", bytes=9, rows=12, digest="xxh128:ef"),
+                InputFile(path="/données/in/b.csv", bytes=9, digest="xxh128:ef", modified_ns=2**62),
             ),
         ),
         as_of=AT,
