@@ -134,22 +134,23 @@ def shares_below(sketch: NumberSketch, points: Array, origin: float, grain: int)
     return np.where(points >= sketch.maximum, 1.0, np.where(points < sketch.minimum, 0.0, found))
 
 
-def quantile(sketch: NumberSketch, ratio: float, measured: Any) -> float:
-    """The value below which a share of the values lies.
+def quantiles(sketch: NumberSketch, ratios: Sequence[float], measured: Any) -> list[float]:
+    """The values below which some shares of the values lie.
 
     Args:
         sketch: With at least one value.
-        ratio: The share.
+        ratios: The shares.
         measured: Has the `origin`, `grain` and `type` of the column.
     """
     below = np.cumsum(sketch.counts)
-    rank = ratio * below[-1]
-    at = min(int(np.searchsorted(below, rank, side="left")), len(below) - 1)
-    lower, upper = (float(side[at]) for side in edges(sketch.keys, measured.grain))
+    ranks = np.asarray(ratios) * below[-1]
+    at = np.minimum(np.searchsorted(below, ranks, side="left"), len(below) - 1)
+    keys, counts = sketch.keys[at], sketch.counts[at]
+    lower, upper = edges(keys, measured.grain)
     if measured.type == "int64":
         # Small whole distances are where buckets begin.
-        found = 0.0 if sketch.keys[at] == 0 else lower if sketch.keys[at] > 0 else upper
+        found = np.where(keys == 0, 0.0, np.where(keys > 0, lower, upper))
     else:
-        before = float(below[at] - sketch.counts[at])
-        found = lower + (upper - lower) * (rank - before) / float(sketch.counts[at])
-    return float(min(max(measured.origin + found, sketch.minimum), sketch.maximum))
+        before = (below[at] - counts).astype(np.float64)
+        found = lower + (upper - lower) * (ranks - before) / counts
+    return np.clip(measured.origin + found, sketch.minimum, sketch.maximum).tolist()

@@ -148,7 +148,9 @@ def kept_input(query: Query, path: Path, entry: FileEntry) -> tuple[Input, tuple
     stat = path.stat()
     names = tuple(schema.names)
     file = OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, names)
-    described = InputFile(path=entry.name, bytes=entry.bytes, rows=rows, digest=f"sha256:{entry.sha256}")
+    described = InputFile(
+        path=entry.name, bytes=entry.bytes, rows=rows, digest=f"sha256:{entry.sha256}"
+    )
     return Input(query.given, query.given, SQL, (file,)), (described,)
 
 

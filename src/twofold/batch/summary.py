@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from twofold.batch import drift
-from twofold.batch.buckets import quantile, shares_below
+from twofold.batch.buckets import quantiles, shares_below
 from twofold.batch.settings import BatchSettings
 from twofold.batch.sketch import Measured
 from twofold.batch.statistics import (
@@ -128,21 +128,22 @@ def _numbers(item: Measured, sketch: NumberSketch) -> Numbers | None:
     variance = max(float(sketch.squares / values - distance * distance), 0.0)
     mean = min(max(item.origin + float(distance), sketch.minimum), sketch.maximum)
     deviation = math.sqrt(variance)
-    quantiles = {f"{ratio:g}": quantile(sketch, ratio, item) for ratio in QUANTILES}
+    names = [f"{ratio:g}" for ratio in QUANTILES]
+    by_ratio = dict(zip(names, quantiles(sketch, QUANTILES, item), strict=True))
     if item.type != "timestamp":
         return Numbers(
             mean=mean,
             deviation=deviation,
             minimum=sketch.minimum,
             maximum=sketch.maximum,
-            quantiles={**quantiles},
+            quantiles={**by_ratio},
         )
     return Numbers(
         mean=_instant(mean),
         deviation=deviation / MICROS_PER_S,
         minimum=_instant(sketch.minimum),
         maximum=_instant(sketch.maximum),
-        quantiles={ratio: _instant(value) for ratio, value in quantiles.items()},
+        quantiles={ratio: _instant(value) for ratio, value in by_ratio.items()},
     )
 
 
@@ -158,8 +159,8 @@ def _histogram(item: Measured, run: NumberSketch, sample: NumberSketch | None) -
     sketches = [sketch for sketch in (run, sample) if sketch and sketch.values]
     if not sketches:
         return None
-    start = min(quantile(sketch, QUANTILES[0], item) for sketch in sketches)
-    stop = max(quantile(sketch, QUANTILES[-1], item) for sketch in sketches)
+    ends = [quantiles(sketch, (QUANTILES[0], QUANTILES[-1]), item) for sketch in sketches]
+    start, stop = min(first for first, _ in ends), max(last for _, last in ends)
     if start == stop:
         margin = abs(start) / 2 or 0.5
         start, stop = start - margin, stop + margin

@@ -17,7 +17,7 @@ from twofold.batch.buckets import (
     edges,
     key_of,
     number_sketches,
-    quantile,
+    quantiles,
     shares_below,
 )
 from twofold.batch.statistics import NumberSketch
@@ -59,7 +59,7 @@ def test_a_quantile_is_within_a_bucket_of_the_true_one(values: list[float], rati
     measured = SimpleNamespace(origin=0.0, grain=1, type="float32")
     single = np.sort(np.array(values, np.float32)).astype(np.float64)
     true = single[max(math.ceil(ratio * len(single)) - 1, 0)]
-    found = quantile(sketch(values), ratio, measured)
+    (found,) = quantiles(sketch(values), [ratio], measured)
     assert found == pytest.approx(true, rel=1 / 32)
 
 
@@ -67,7 +67,7 @@ def test_quantiles_of_small_whole_numbers_are_whole() -> None:
     measured = SimpleNamespace(origin=10.0, grain=key_of(1.0), type="int64")
     entries = bucket_entries(np.arange(40, dtype=np.float32) - 10)
     (found,) = number_sketches([entries], np.array([[0, 39]]), [0], [measured.grain])
-    at = [quantile(found, ratio, measured) for ratio in (0.01, 0.25, 0.5, 1.0)]
+    at = quantiles(found, (0.01, 0.25, 0.5, 1.0), measured)
     assert at == [0.0, 9.0, 19.0, 39.0]
 
 
