@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_bytes(folder: Path) -> Non
     process = subprocess.Popen(
         [sys.executable, "-m", "twofold", *command], cwd=folder, stderr=subprocess.PIPE, text=True
     )
-    ledger = folder / "h" / ".twofold" / "night" / "ledger.jsonl"
+    ledger = folder / "h" / ".twofold" / "night" / "attempt-000001" / "ledger.jsonl"
     stop_s = time.monotonic() + 60
     while not (ledger.exists() and ledger.read_text().count("\n") > 1):
         assert time.monotonic() < stop_s

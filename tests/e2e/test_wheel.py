@@ -27,8 +27,8 @@ def offer(row):
 ROWS = "customer,spend,plan\n1,10,pro\n2,20.5,basic\n3,abc,pro\n4,40,pro\n"
 SAMPLE = "spend,plan\n1.5,pro\n2.5,basic\n"
 CORE = {
-    "click", "httptools", "markdown-it-py", "mdurl", "msgspec", "numpy", "pip", "pyarrow",
-    "pygments", "rich", "setuptools", "twofold", "uvloop", "wheel",
+    "click", "cronsim", "httptools", "markdown-it-py", "mdurl", "msgspec", "numpy", "pip",
+    "pyarrow", "pygments", "rich", "setuptools", "twofold", "uvloop", "wheel", "xxhash",
 }  # fmt: skip
 """All that a base install may hold; a new one needs a very good reason."""
 
