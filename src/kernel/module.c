@@ -492,39 +492,48 @@ struct sketched {
     size_t n_entries, room;
 };
 
-/* Sketch one column behind those that were; -1 with an error set if it can't be. */
-static int sketch_column(struct sketched *all, Py_ssize_t column) {
-    Py_buffer held[3];
-    memset(held, 0, sizeof held);
-    struct input_rows input;
-    const enum input_kind kind = all->kinds[column];
-    int failed = take_rows(kind, PyTuple_GET_ITEM(all->inputs, column), all->rows, &input, held);
-    if (!failed && input.stride != 1) {
-        PyErr_SetString(PyExc_ValueError, "a sketch takes every value");
-        failed = -1;
-    }
+/* Sketch columns, one behind the other, without the GIL; -1 if memory is short. */
+static int sketch_columns(struct sketched *all, const struct input_rows *taken, Py_ssize_t count) {
     const size_t most = all->rows < SKETCH_BUCKETS ? (size_t)all->rows : SKETCH_BUCKETS;
-    if (!failed && all->room - all->n_entries < most) {
-        const size_t room = 2 * all->room + most;
-        void *grown = PyMem_Realloc(all->entries, room * sizeof *all->entries);
-        if (grown) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (all->room - all->n_entries < most) {
+            const size_t room = 2 * all->room + most;
+            void *grown = realloc(all->entries, room * sizeof *all->entries);
+            if (!grown) return -1;
             all->entries = grown;
             all->room = room;
-        } else {
-            PyErr_NoMemory();
+        }
+        sketch_add(all->kinds[i], taken + i, all->rows, all->origins[i], all->table,
+                   all->limits + 2 * i);
+        all->n_entries += sketch_drain(all->table, (uint32_t)i, all->entries + all->n_entries);
+    }
+    return 0;
+}
+
+/* Take all columns, and sketch them; -1 with an error set if that can't be. */
+static int sketch_taken(struct sketched *all, Py_ssize_t count) {
+    struct input_rows *taken = PyMem_Calloc((size_t)count + 1, sizeof *taken);
+    Py_buffer *held = PyMem_Calloc(3 * (size_t)count + 1, sizeof *held);
+    int failed = !taken || !held;
+    if (failed) PyErr_NoMemory();
+    for (Py_ssize_t i = 0; !failed && i < count; i++) {
+        PyObject *input = PyTuple_GET_ITEM(all->inputs, i);
+        failed = take_rows(all->kinds[i], input, all->rows, taken + i, held + 3 * (size_t)i);
+        if (!failed && taken[i].stride != 1) {
+            PyErr_SetString(PyExc_ValueError, "a sketch takes every value");
             failed = -1;
         }
     }
     if (!failed) {
         Py_BEGIN_ALLOW_THREADS
-        sketch_add(kind, &input, all->rows, all->origins[column], all->table,
-                   all->limits + 2 * column);
-        all->n_entries +=
-            sketch_drain(all->table, (uint32_t)column, all->entries + all->n_entries);
+        failed = sketch_columns(all, taken, count);
         Py_END_ALLOW_THREADS
+        if (failed) PyErr_NoMemory();
     }
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; held && i < 3 * (size_t)count; i++)
         if (held[i].obj) PyBuffer_Release(&held[i]);
+    PyMem_Free(held);
+    PyMem_Free(taken);
     return failed;
 }
 
@@ -567,17 +576,61 @@ static PyObject *sketch(PyObject *module, PyObject *args) {
     all.limits = limits.buf;
     PyObject *result = NULL;
     const char *wrong = refuse_sketch(&all, &kinds, &origins, &table, &limits);
-    int failed = wrong != NULL;
     if (wrong) PyErr_SetString(PyExc_ValueError, wrong);
-    for (Py_ssize_t i = 0; !failed && i < kinds.len; i++) failed = sketch_column(&all, i);
-    if (!failed)
+    else if (!sketch_taken(&all, kinds.len))
         result = PyBytes_FromStringAndSize((const char *)all.entries,
                                            (Py_ssize_t)(all.n_entries * sizeof *all.entries));
-    PyMem_Free(all.entries);
+    free(all.entries);
     PyBuffer_Release(&kinds);
     PyBuffer_Release(&origins);
     PyBuffer_Release(&table);
     PyBuffer_Release(&limits);
+    return result;
+}
+
+PyDoc_STRVAR(merge_doc,
+"merge(sketches, columns)\n--\n\n"
+"Put sketches of the same columns together: a tuple of what `sketch` returned. Returns the same\n"
+"of all their values. The GIL is released.");
+
+static PyObject *merge(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *given, *result = NULL;
+    unsigned int columns;
+    if (!PyArg_ParseTuple(args, "O!I", &PyTuple_Type, &given, &columns)) return NULL;
+    const Py_ssize_t count = PyTuple_GET_SIZE(given);
+    struct sketch_list *lists = PyMem_Calloc((size_t)count + 1, sizeof *lists);
+    struct sketch_sum *table = PyMem_Calloc(SKETCH_BUCKETS, sizeof *table);
+    size_t total = 0;
+    int failed = !lists || !table;
+    if (failed) PyErr_NoMemory();
+    for (Py_ssize_t i = 0; !failed && i < count; i++) {
+        char *bytes;
+        Py_ssize_t length;
+        failed = PyBytes_AsStringAndSize(PyTuple_GET_ITEM(given, i), &bytes, &length);
+        if (failed) break;
+        lists[i].next = (const struct sketch_entry *)bytes;
+        lists[i].end = lists[i].next + (size_t)length / sizeof *lists[i].next;
+        total += (size_t)length / sizeof *lists[i].next;
+    }
+    struct sketch_entry *merged = failed ? NULL : PyMem_Malloc((total + 1) * sizeof *merged);
+    if (!failed && !merged) PyErr_NoMemory();
+    if (merged) {
+        size_t found = 0;
+        int is_whole = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (uint32_t i = 0; i < columns; i++)
+            found += sketch_merge(lists, (size_t)count, i, table, merged + found);
+        for (Py_ssize_t i = 0; i < count; i++) is_whole &= lists[i].next == lists[i].end;
+        Py_END_ALLOW_THREADS
+        if (is_whole)
+            result = PyBytes_FromStringAndSize((const char *)merged,
+                                               (Py_ssize_t)(found * sizeof *merged));
+        else PyErr_SetString(PyExc_ValueError, "a sketch isn't sorted, or has more columns");
+    }
+    PyMem_Free(merged);
+    PyMem_Free(table);
+    PyMem_Free(lists);
     return result;
 }
 
@@ -601,6 +654,7 @@ static PyObject *use(PyObject *module, PyObject *name) {
 
 static PyMethodDef module_methods[] = {
     {"instructions", show_instructions, METH_NOARGS, instructions_doc},
+    {"merge", merge, METH_VARARGS, merge_doc},
     {"sketch", sketch, METH_VARARGS, sketch_doc},
     {"use", use, METH_O, use_doc},
     {NULL, NULL, 0, NULL},

@@ -107,3 +107,28 @@ size_t sketch_drain(uint64_t *table, uint32_t column, struct sketch_entry *out) 
     }
     return found;
 }
+
+size_t sketch_merge(struct sketch_list *lists, size_t count, uint32_t column,
+                    struct sketch_sum *table, struct sketch_entry *out) {
+    uint32_t least = SKETCH_BUCKETS, most = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct sketch_entry *next = lists[i].next;
+        for (; next < lists[i].end && next->bucket / SKETCH_BUCKETS == column; next++) {
+            const uint32_t bucket = next->bucket % SKETCH_BUCKETS;
+            table[bucket].count += next->count;
+            table[bucket].rests += next->rests;
+            least = bucket < least ? bucket : least;
+            most = bucket > most ? bucket : most;
+        }
+        lists[i].next = next;
+    }
+    size_t found = 0;
+    for (uint32_t bucket = least; bucket <= most; bucket++) {
+        if (!table[bucket].count) continue;
+        out[found].bucket = column * SKETCH_BUCKETS + bucket;
+        out[found].count = (uint32_t)table[bucket].count;
+        out[found++].rests = table[bucket].rests;
+        table[bucket] = (struct sketch_sum){0, 0};
+    }
+    return found;
+}

@@ -31,4 +31,18 @@ void sketch_add(enum input_kind kind, const struct input_rows *rows, int64_t cou
 /* Empty `table` into `out`, which has room for as many entries as values were added. */
 size_t sketch_drain(uint64_t *table, uint32_t column, struct sketch_entry *out);
 
+/* Entries in ascending order, of which some are still to be taken. */
+struct sketch_list {
+    const struct sketch_entry *next, *end;
+};
+
+struct sketch_sum {
+    uint64_t count, rests;
+};
+
+/* Take a column's entries, which come next, from all lists, and write their sums to `out`, in
+ * order; it has room for all of them. `table` is SKETCH_BUCKETS of zeros, and is so again. */
+size_t sketch_merge(struct sketch_list *lists, size_t count, uint32_t column,
+                    struct sketch_sum *table, struct sketch_entry *out);
+
 #endif

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twofold.batch.statistics import NumberSketch
+from twofold.model.kernel import kernel
 
 if TYPE_CHECKING:
     from twofold.model.arrow import Numbers as Array
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 REST_BITS = 18
 BUCKETS = 1 << (32 - REST_BITS)
 NEGATIVE = BUCKETS // 2
+ENDS = BUCKETS >> 5
+"""Signs and exponents."""
 BEYOND = 255 << 5
 """The key of infinity, to which the distance between far numbers may round; NaN lies beyond."""
 MAX_DISTANCE = float(np.finfo(np.float32).max)
@@ -56,18 +59,9 @@ def number_sketches(
         grains: The first key that is told apart from 0, of each column.
     """
     columns = len(grains)
-    every = np.concatenate([np.empty(0, ENTRY), *entries])
-    # Few buckets are used: sums over all of them would mostly be of nothing.
-    numbered = every["bucket"]
-    places = np.zeros(columns * BUCKETS, np.int32)
-    places[numbered] = 1
-    used = np.flatnonzero(places)
-    places[used] = np.arange(len(used), dtype=np.int32)
-    at = places[numbered]
-    # Both sums are exact: below 2^53.
-    counts = np.bincount(at, every["count"], len(used))
-    rests = np.bincount(at, every["rests"], len(used))
-    owners, buckets = np.divmod(used, BUCKETS)
+    every = _merged(entries, columns)
+    used, counts, rests = (every[name].astype(np.int64) for name in ("bucket", "count", "rests"))
+    owners, buckets = used // BUCKETS, used % BUCKETS
     sizes = buckets % NEGATIVE
     is_number = sizes <= BEYOND
     nans = np.bincount(owners[~is_number], counts[~is_number], columns)
@@ -76,32 +70,65 @@ def number_sketches(
     )
     exponents = sizes >> 5
     leading = (np.where(exponents, 32, 0) + (sizes & 31)) << REST_BITS
-    sums = np.ldexp(counts * leading + rests, np.maximum(exponents, 1) - 150)
-    signed = np.where(buckets < NEGATIVE, sums, -sums)
-    squares = sums * (sums / counts)
+    whole = counts * leading + rests
+    sums = np.ldexp(whole.astype(np.float64), np.maximum(exponents, 1) - 150)
+    squares = np.bincount(owners, sums * (sums / counts), columns)
+    totals = _totals(owners, buckets >> 5, whole, columns)
     least = np.maximum(np.asarray(grains, np.int64), 1)[owners]
     keys = np.where(sizes < least, 0, np.where(buckets < NEGATIVE, sizes, -sizes))
     kept, merged = np.unique(owners * (2 * BUCKETS) + keys + BUCKETS, return_inverse=True)
     together = np.bincount(merged, counts, len(kept)).astype(np.int64)
     kept_owners, kept_keys = np.divmod(kept, 2 * BUCKETS)
     borders = range(columns + 1)
-    bounds = np.searchsorted(owners, borders).tolist()
     kept_bounds = np.searchsorted(kept_owners, borders).tolist()
     kept_keys = (kept_keys - BUCKETS).astype(np.int32)
     found: list[NumberSketch] = []
     for index in range(columns):
-        own, own_kept = slice(*bounds[index : index + 2]), slice(*kept_bounds[index : index + 2])
+        own = slice(*kept_bounds[index : index + 2])
         sketch = NumberSketch(
-            kept_keys[own_kept],
-            together[own_kept],
+            kept_keys[own],
+            together[own],
             nulls[index] + int(nans[index]),
             float(limits[index, 0]) + 0.0,  # minus zero is zero, whichever came first
             float(limits[index, 1]) + 0.0,
-            Fraction(math.fsum(signed[own].tolist())),
-            Fraction(math.fsum(squares[own].tolist())),
+            totals[index],
+            Fraction(float(squares[index])),
         )
         found.append(sketch)
     return found
+
+
+def _merged(entries: Sequence[Array], columns: int) -> Array:
+    """The entries of all batches, those of one bucket put together, in the order of the buckets."""
+    native = kernel()
+    if native is not None:
+        return np.frombuffer(
+            native.merge(tuple(item.tobytes() for item in entries), columns), ENTRY
+        )
+    every = np.concatenate([np.empty(0, ENTRY), *entries])
+    used, at = np.unique(every["bucket"], return_inverse=True)
+    merged = np.empty(len(used), ENTRY)
+    merged["bucket"] = used
+    for name in ("count", "rests"):
+        merged[name] = np.bincount(at, every[name], len(used))  # exact below 2^53
+    return merged
+
+
+def _totals(owners: Array, ends: Array, whole: Array, columns: int) -> list[Fraction]:
+    """The sum of each column's distances, as near as one number can be.
+
+    Args:
+        owners: The column of each bucket.
+        ends: Its sign and exponent.
+        whole: Its sum in units of what these stand for.
+        columns: How many there are.
+    """
+    # Whole numbers below 2^53 are summed exactly; few are left for the exact sum of floats.
+    found = np.bincount(owners * ENDS + ends, whole, columns * ENDS).reshape(columns, ENDS)
+    exponents = np.maximum(np.arange(ENDS) % (ENDS // 2), 1) - 150
+    signs = np.where(np.arange(ENDS) < ENDS // 2, 1.0, -1.0)
+    sums = np.ldexp(found, exponents) * signs
+    return [Fraction(math.fsum(line[line != 0.0].tolist())) for line in sums]
 
 
 def key_of(distance: float) -> int:
