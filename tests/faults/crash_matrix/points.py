@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterable, Sequence
 
 from crash_matrix.calls import Call
@@ -106,18 +107,23 @@ def call_points(calls: Iterable[Call], under: str, *, after: int = 0) -> list[Po
 def hidden(calls: Sequence[Call], points: Iterable[Point], under: str) -> list[Call]:
     """Give the calls that no point strikes, nor its like.
 
-    Their like is the same call on the same path, of the same thread, in either attempt.
+    Their like is the same call on the same path, of the same thread, in any attempt.
 
     Args:
         calls: As recorded, in any attempt.
         points: Of all attempts.
         under: The output folder.
     """
-    struck = {(point.operation, point.path, point.in_main) for point in points}
+
+    def like(name: str, path: str, *, in_main: bool) -> tuple[str, str, bool]:
+        return name, re.sub(r"\battempt-\d+", "attempt", path), in_main
+
+    struck = {like(point.operation, point.path, in_main=point.in_main) for point in points}
     return [
         call
         for call in calls
-        if call.writes and (call.name, within(call.path, under), call.in_main) not in struck
+        if call.writes
+        and like(call.name, within(call.path, under), in_main=call.in_main) not in struck
     ]
 
 
