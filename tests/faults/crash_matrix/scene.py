@@ -177,8 +177,9 @@ class Scene:
         recording.read(log.read_text().splitlines())
 
     def steps(self, output: Path) -> list[str]:
-        """Give the step events of all runs to an output folder."""
-        return notes_of(output).read_text().split()
+        """Give the step events of all runs to an output folder; none if none came so far."""
+        notes = notes_of(output)
+        return notes.read_text().split() if notes.exists() else []
 
     def result(self, output: Path) -> Result:
         """Read what a run committed."""
