@@ -28,6 +28,8 @@ from twofold.model.tables import one_batch
 FLOATS = ("float32", "float64")
 TENSOR = pa.list_(pa.float64())
 ESCAPED = re.compile(rb"\\.")
+ZERO = re.compile(rb"-0[^.0-9eE]")
+"""The whole number that is written with a sign and has none."""
 MAX_QUICK_BYTES = 1 << 30
 """Arrow counts the bytes it reads at once by 32 bits."""
 ONE_OBJECT = "Write one JSON object a line, or leave the line out."
@@ -106,7 +108,7 @@ class JsonLines:
         for field in self.schema:
             at = read.schema.get_field_index(field.name)
             column = read.column(at) if at >= 0 else pa.nulls(count, field.type)
-            if column.type == pa.int64() and field.type != pa.int64() and b"-0" in text:
+            if column.type == pa.int64() and field.type != pa.int64() and ZERO.search(text):
                 return None  # it may be a key that is written so, and no longer would be
             columns.append(column.cast(field.type))
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
