@@ -32,6 +32,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from twofold.batch import quarantine
+from twofold.batch.durable import make_durably, sync
 from twofold.batch.exchange import exchange
 from twofold.batch.ledger import Answered, Finished, Ledger, Started, parse_ledger, render_entry
 from twofold.batch.manifest import (
@@ -57,6 +58,8 @@ STAGING_FOLDER = ".twofold"
 ATTEMPT = "attempt-"
 LEDGER_FILE = "ledger.jsonl"
 DRAFT_FILE = "draft"
+TAKEN = {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY}
+"""How a folder is refused that another process has just renamed."""
 READ_ATTEMPTS = 10
 """A reader of the ledger may find it renamed under its hands, once for each process that fails."""
 
@@ -115,7 +118,7 @@ class Stage:
             ConfigError: It can't be made.
         """
         try:
-            _make_durably(self.target.parent, self.folder.parent, self.folder)
+            make_durably(self.target.parent, self.folder.parent, self.folder)
         except OSError as error:
             where = str(self.target.parent)
             raise ConfigError(
@@ -128,11 +131,16 @@ class Stage:
             self._step(Step.TAKE_OVER)
             before = _newest_attempt(self.folder)
             self._be((before or 0) + 1)
-            if before is None:
-                self._work.mkdir()
-            else:
-                _attempt(self.folder, before).rename(self._work)
-            _sync(self.folder)
+            try:
+                if before is None:
+                    self._work.mkdir()
+                else:
+                    _attempt(self.folder, before).rename(self._work)
+            except OSError as error:
+                if error.errno in TAKEN:
+                    raise self._fenced() from error
+                raise
+            sync(self.folder)
 
     def resume(self) -> Ledger:
         """Take up what earlier attempts finished.
@@ -154,8 +162,8 @@ class Stage:
             if path.stat().st_size > ledger.valid_bytes:
                 os.truncate(path, ledger.valid_bytes)
             # An earlier attempt may have ended between writing a line and syncing it.
-            _sync(path)
-        _sync(self._work)
+            sync(path)
+        sync(self._work)
         answered = ledger.answered
         if answered and _digest(self.answer) != answered.file.sha256:
             answered = None
@@ -177,7 +185,7 @@ class Stage:
         with self._disk():
             self._step(Step.START)
             self._append(entry)
-            _sync(self._work)
+            sync(self._work)
 
     def keep_answer(
         self, tables: Iterable[pa.Table], schema: pa.Schema, read_at: datetime
@@ -347,7 +355,7 @@ class Stage:
             file.write(render_manifest(manifest))
             file.flush()
             os.fsync(file.fileno())
-        _sync(self._parts)
+        sync(self._parts)
 
     def _make_sure(self) -> None:
         try:
@@ -368,7 +376,7 @@ class Stage:
             newest = _attempt(self.folder, _newest_attempt(self.folder) or 0)
             for folder in (self.target.parent, newest):
                 if folder.exists():
-                    _sync(folder)
+                    sync(folder)
         except OSError as error:
             raise self._unknown(error) from error
         # The run is done, whatever becomes of what it has left.
@@ -390,7 +398,7 @@ class Stage:
             raise TwofoldError(problem(where, "a disk to write to", str(error), fix)) from error
 
     def _is_fenced(self) -> bool:
-        return _newest_attempt(self.folder) not in {None, self._number}
+        return (_newest_attempt(self.folder) or 0) > self._number
 
     def _fenced(self) -> LeaseHeld:
         fix = "Leave it to that one; `twofold batch status` shows how far it is."
@@ -432,7 +440,7 @@ class Stage:
         self._step(Step.WRITE)
         draft = self._work / DRAFT_FILE
         rows = known.write(draft, tables, schema)
-        _sync(draft)
+        sync(draft)
         found = known.count(draft)
         digest = _digest(draft)
         if found != rows or digest is None:
@@ -440,7 +448,7 @@ class Stage:
             raise TwofoldError(problem(str(path), f"{rows} rows on disk", str(found), fix))
         self._step(Step.RENAME)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
         return FileEntry(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=digest)
 
 
@@ -466,33 +474,3 @@ def _delete_others(folder: Path, names: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             path.unlink()
-
-
-def _make_durably(output: Path, *below: Path) -> None:
-    """Make folders so that a crash of the machine takes none of them away, nor those above.
-
-    One by one, each entry on disk before there is anything behind it: an attempt that goes on
-    after another was killed here has to look no further than the deepest folder it finds.
-    """
-    output = output.absolute()
-    folders = [*reversed(output.parents), output, *below]
-    missing = [place for place, folder in enumerate(folders) if not folder.exists()]
-    deepest = missing[0] - 1 if missing else len(folders)
-    for folder in folders[min(deepest, folders.index(output)) :]:
-        is_new = not folder.exists()
-        if is_new:
-            folder.mkdir(exist_ok=True)
-        try:
-            _sync(folder.parent)
-        except PermissionError:
-            # Whoever may not look into the folder above hasn't made this one there.
-            if is_new:
-                raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

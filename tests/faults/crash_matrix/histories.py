@@ -128,7 +128,8 @@ def record(scene: Scene, history: History, folder: Path) -> Recorded:
         raise RuntimeError(f"{history.name}: expected a whole record, but the disk differs from it")
     safe_rows: list[tuple[int, int]] = []
     for at, operation in enumerate(operations):
-        if isinstance(operation, Mark):
+        # An attempt has said nothing yet while it takes over.
+        if isinstance(operation, Mark) and operation.step != Step.TAKE_OVER.name:
             shown = folder / "shown"
             lay_down(shown, replay(operations[:at]))
             rows = sum(status.rows_done for status in list_runs(shown / OUTPUT))

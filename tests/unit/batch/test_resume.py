@@ -60,7 +60,7 @@ def test_commit_that_was_cut_off_is_made_sure_before_it_is_called_one(
     with pytest.raises(KeyboardInterrupt):
         bench.run(source, at=fall)
     synced: list[Path] = []
-    monkeypatch.setattr(stage, "_sync", synced.append)
+    monkeypatch.setattr(stage, "sync", synced.append)
     assert bench.run(source).state is RunState.ALREADY_COMMITTED
     assert bench.committed.parent in synced
     assert not (bench.attempt / "quarantine").exists()
@@ -75,7 +75,7 @@ def test_commit_that_cannot_be_made_sure_is_called_neither_way(
     def broken(_: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(stage, "_sync", broken)
+    monkeypatch.setattr(stage, "sync", broken)
     with pytest.raises(CommitUnknown, match="Input/output error"):
         bench.run(source)
 

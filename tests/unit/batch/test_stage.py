@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -498,6 +499,21 @@ def test_process_that_lost_its_lease_can_neither_record_nor_commit(begun: Bench,
         acts[act]()
     assert begun.files() == before
     assert another.resume().finished == (entry,)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, TwofoldError), (errno.ENOENT, LeaseHeld)]
+)
+def test_disk_that_refuses_to_take_over_is_told_from_another_process(
+    begun: Bench, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[TwofoldError]
+) -> None:
+    def refuse(_: Path, __: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(TwofoldError) as caught:
+        Stage(begun.output, "night", begun.steps.append).take_over()
+    assert type(caught.value) is kind
 
 
 def test_process_that_lost_its_lease_is_told_so_after_the_other_one_has_committed(
