@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batch import BatchLab
-from processes import Measured, best_s, in_turn, measured, show
+from processes import Failed, Measured, best_s, in_turn, measured, show
 from serving import all_cores
 from targets import Report, at_most
 
@@ -62,4 +62,8 @@ def floor_s(stages: Stages, cores: int) -> float:
 
 
 def _said(log: Path) -> Any:
-    return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    text = log.read_text(encoding="utf-8")
+    try:
+        return json.loads(text.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise Failed(f"expected what each stage took, got {text[-500:]!r}") from error

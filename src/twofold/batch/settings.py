@@ -19,7 +19,7 @@ class BatchSettings:
         0, "Threads that predict; 0 means one per core.", minimum=0, maximum=1024
     )
     batch_rows: int = setting(
-        16_384, "Rows the model is given at once.", minimum=1, maximum=1_048_576
+        32_768, "Rows the model is given at once.", minimum=1, maximum=1_048_576
     )
     partition_rows: int = setting(
         131_072,

@@ -31,7 +31,7 @@ def test_every_section_of_the_file_reaches_its_own_settings(tmp_path: Path) -> N
     settings = read(folder=tmp_path, environment={})
     assert settings.registry == Path("shelf")
     assert (settings.serve.workers, settings.batch.workers) == (3, 5)
-    assert (settings.serve.port, settings.batch.batch_rows) == (8080, 16_384)
+    assert (settings.serve.port, settings.batch.batch_rows) == (8080, 32_768)
 
 
 def test_the_file_of_the_current_folder_and_the_own_environment_are_read(
