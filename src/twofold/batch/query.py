@@ -137,7 +137,9 @@ def asked(query: Query) -> Generator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]
 
 def as_input(query: Query, schema: pa.Schema) -> Input:
     """The answer before it is read, for looking at its columns; the schema is plain."""
-    nothing = OpenFile(Path(query.given), schema, None, 0, 0, tuple(schema.names))
+    nothing = OpenFile(
+        Path(query.given), schema, None, 0, 0, tuple(schema.names), shown=query.given
+    )
     return Input(query.given, query.given, SQL, (nothing,))
 
 
@@ -146,7 +148,7 @@ def kept_input(query: Query, path: Path, entry: FileEntry) -> tuple[Input, tuple
     schema, rows = SQL.reader.describe(path)
     stat = path.stat()
     names = tuple(schema.names)
-    file = OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, names)
+    file = OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, names, shown=query.given)
     described = InputFile(path=entry.name, bytes=entry.bytes, rows=rows, sha256=entry.sha256)
     return Input(query.given, query.given, SQL, (file,)), (described,)
 
