@@ -185,7 +185,7 @@ def _said(query: Query, error: Exception) -> InvalidInput:
     said = " ".join(str(error).split())
     if secret and secret[2]:
         said = said.replace(secret[2], "...")
-    if secret or "password=" in query.address:
+    if secret or any(f"{name}=" in query.address for name in SECRETS):
         said = re.sub(r'(password|"[^"]*://)[^\s"]*', r"\1...", said)
     fix = "Mend the query or the connection; passwords are taken from PGPASSWORD and ~/.pgpass."
     if not query.given.startswith(POSTGRESQL):
