@@ -242,7 +242,10 @@ def _quarantine(manifest: Manifest) -> str:
     reasons = manifest.statistics.quarantined if manifest.statistics else ()
     if not manifest.rows_quarantined:
         return _section("Quarantine", "<p>No row was set aside.</p>")
-    said = f"<p>{_count(manifest.rows_quarantined, 'row')} set aside; see quarantine.parquet.</p>"
+    said = (
+        f"<p>{_count(manifest.rows_quarantined, 'row')} set aside; see quarantine.parquet. "
+        "<code>twofold batch quarantine</code> writes the rows themselves, to be mended.</p>"
+    )
     rows = [(item.field or "(row)", item.reason, f"{item.rows:,}") for item in reasons]
     listed = _table(("field", "reason", "rows"), rows) if rows else ""
     more = manifest.rows_quarantined - sum(item.rows for item in reasons)

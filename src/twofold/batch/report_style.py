@@ -13,7 +13,8 @@ header{padding-top:24px}header p{margin:0;color:var(--soft)}
 h1{margin:0;font-size:1.7rem;overflow-wrap:anywhere}
 h2{margin:0 0 12px;font-size:1.2rem}section{margin:28px 0}section>p{overflow-wrap:anywhere}
 h3{margin:0 0 8px;font-size:1rem;display:flex;flex-wrap:wrap;justify-content:space-between;
-align-items:baseline;gap:0 8px}h3 span:first-child{overflow-wrap:anywhere;min-width:0}small{color:var(--soft);font-weight:400}
+align-items:baseline;gap:0 8px}h3 span:first-child{overflow-wrap:anywhere;min-width:0}
+small{color:var(--soft);font-weight:400}
 .warnings{border-left:4px solid var(--poor);background:var(--card);padding:12px 16px}
 .warnings ul{margin:0;padding-left:20px;overflow-wrap:anywhere}
 .warnings p{margin:8px 0 0;color:var(--soft)}
@@ -46,7 +47,8 @@ th{font-weight:500}tbody th{min-width:7rem;max-width:24rem;overflow-wrap:anywher
 section>.scroll tbody th{min-width:10rem}thead th{color:var(--soft);white-space:nowrap}
 .facts th{white-space:nowrap;width:11rem;color:var(--soft)}.facts td{overflow-wrap:anywhere}
 summary{cursor:pointer;font-size:.85rem;color:var(--soft)}
-@media (max-width:520px){section>.scroll .facts th{white-space:normal;width:6.5rem;min-width:0}dd{font-size:1.1rem}
+@media (max-width:520px){section>.scroll .facts th{white-space:normal;width:6.5rem;min-width:0}
+dd{font-size:1.1rem}
 .figures{grid-template-columns:1fr 1fr}}
 @media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--now:#9bbfe6;
 --then:#b3400f}body{font-size:11pt}.cards{grid-template-columns:1fr 1fr}}
