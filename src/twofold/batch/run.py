@@ -127,6 +127,7 @@ def run(
         return found
     stage.make_folder()
     with hold_lease(stage.folder, run_id):
+        _refuse_other(stage, identity, given)  # before anything of this attempt is written
         stage.take_over()
         # Another process may have committed it before; from here on none can.
         if found := before():
@@ -175,10 +176,7 @@ def _start(
     stage: Stage, identity: Identity, request: RunRequest, given: Given, watch: Watch
 ) -> tuple[Started, Ledger]:
     """Record the start of the run, or find it recorded by an earlier attempt."""
-    before = read_ledger(stage.folder).started
-    if before is not None:
-        _refuse_query(before.query, given, identity.run_id)
-        _refuse_changes(before.identity, identity)
+    before = _refuse_other(stage, identity, given)
     ledger = stage.resume()
     if before is not None:
         return before, ledger
@@ -193,6 +191,15 @@ def _start(
     )
     stage.start(started)
     return started, ledger
+
+
+def _refuse_other(stage: Stage, identity: Identity, given: Given) -> Started | None:
+    """Give what an earlier attempt began with, if it was the same run."""
+    before = read_ledger(stage.folder).started
+    if before is not None:
+        _refuse_query(before.query, given, identity.run_id)
+        _refuse_changes(before.identity, identity)
+    return before
 
 
 def _set_aside(results: list[Predicted]) -> pa.Table:

@@ -143,8 +143,9 @@ def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  #
 @click.argument("run_id")
 @output_option
 @html_option(required=True)
+@json_option
 @command
-def report(run_id: str, output: Path, html: Path) -> None:
+def report(run_id: str, output: Path, html: Path, as_json: bool) -> None:  # noqa: FBT001
     """Write the report of a committed run, one page of HTML."""
     from twofold.app.batch import run_status  # noqa: PLC0415 - heavy
 
@@ -153,6 +154,8 @@ def report(run_id: str, output: Path, html: Path) -> None:
         fix = "Finish it with `twofold batch resume`."
         raise InvalidInput(problem(run_id, "a committed run", f"one {found.phase}", fix))
     write_html(found.manifest, html)
+    if as_json:
+        print_json({"file": str(html)})
 
 
 @batch.command()
