@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from twofold.serving.settings import ServeSettings
 sys.path.insert(0, str(Path(__file__).parent))
 from foreign import HERE, Client, environment
 from models import SERVED
+from s3 import Bucket, S3Server, running_s3
 
 SETTINGS = ServeSettings(port=0, workers=1, deadline_s=30.0)
 
@@ -49,3 +51,20 @@ def client(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Client]]:
             return Client(process)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One server for all tests that need an object store."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Make a new bucket, and let the environment of this process lead to it."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"b-{uuid.uuid4().hex}"
+    s3_server.ask("PUT", name)
+    return Bucket(s3_server, name)

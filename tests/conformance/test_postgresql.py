@@ -174,3 +174,27 @@ def test_types_come_as_the_signature_check_knows_them(
     assert first["at"].isoformat() == "2026-01-31T10:00:00+00:00"
     assert first["exact"] == "0.10000000000000000000"
     assert result.manifest.rows_in == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("'10.0.0.1'::inet", "inet"),
+        ("interval '1 month 3 hours'", "interval"),
+        ("ARRAY[interval '1 day']", "interval"),
+        ("'12:00+02'::timetz", "timetz"),
+        ("'(1,2)'::point", "point"),
+        ("'$1.50'::money", "money"),
+    ],
+)
+@pytest.mark.parametrize("use", ["id", "amount", "more"])
+def test_types_that_no_file_has_are_refused_by_their_names(
+    registry: Path, tmp_path: Path, server: None, value: str, kind: str, use: str
+) -> None:
+    """As the key, a field or a kept column."""
+    columns = {"id": "'a'", "amount": "1.5", "more": "1"} | {use: value}
+    query = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in columns.items())
+    with pytest.raises(InvalidInput, match=rf"^{URL}[:.] ?{use}: .*{kind}") as caught:
+        run(registry, tmp_path, query, keep=("more",))
+    assert "extension<" not in str(caught.value)
+    assert not (tmp_path / "night").exists()

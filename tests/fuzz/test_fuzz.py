@@ -29,7 +29,7 @@ def test_kernel_stands_random_and_damaged_models() -> None:
         assert os.environ.get("CI") != "true", reason
         pytest.skip(reason)
     done = subprocess.run(
-        ["make", "fuzz", "FUZZ_S=10", "FUZZ_SEED=1"],
+        ["make", "fuzz", "FUZZ_S=12", "FUZZ_SEED=1"],
         cwd=ROOT,
         capture_output=True,
         text=True,

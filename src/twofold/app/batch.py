@@ -6,6 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from twofold.batch.export import ExportRequest, export
 from twofold.batch.manifest import Manifest
 from twofold.batch.repair import RepairRequest, repair
 from twofold.batch.report import render_report
@@ -22,6 +23,7 @@ from twofold.schedule.dates import expand, parse_as_of, run_id_for
 
 __all__ = [
     "BatchSettings",
+    "ExportRequest",
     "Phase",
     "Progress",
     "RepairRequest",
@@ -32,6 +34,7 @@ __all__ = [
     "Step",
     "Watch",
     "dated",
+    "export_quarantine",
     "list_runs",
     "repair_run",
     "resume_run",
@@ -166,6 +169,31 @@ def repair_run(
         raise InvalidInput(problem(request.run_id, "a committed run", str(status.phase), fix))
     predictor = load(status.model, registry=request.registry)
     return repair(predictor, request, settings or BatchSettings(), watch or Watch())
+
+
+def export_quarantine(
+    request: ExportRequest, *, registry: Path, settings: BatchSettings | None = None
+) -> int:
+    """Write the rows that a committed run had set aside to a file, to be mended.
+
+    Args:
+        request: Which run, and where to.
+        registry: The folder the model was loaded from.
+        settings: How many rows of the input are in memory at a time.
+
+    Returns:
+        The rows written.
+
+    Raises:
+        InvalidInput: There is no such run, or it isn't committed.
+        UnknownModel: Its version isn't in the registry.
+        TwofoldError: See `twofold.batch.export.export`.
+    """
+    opened = Registry(registry)
+    found = opened.resolve(run_status(request.output, request.run_id).model)
+    record = opened.read(found.name, found.version or "")
+    settings = settings or BatchSettings()
+    return export(request, record.signature, batch_rows=settings.batch_rows)
 
 
 def write_report(manifest: Manifest, path: Path) -> None:

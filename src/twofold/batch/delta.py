@@ -15,7 +15,16 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from twofold.batch.objects import is_object_url, list_objects, split_url, words_of
+from twofold.batch.objects import (
+    LIMITS,
+    MAX_RETRIES,
+    RETRY_TIMEOUT_S,
+    check_endpoint,
+    has_objects,
+    is_object_url,
+    split_url,
+    words_of,
+)
 from twofold.errors import InvalidInput, missing_extra, problem
 
 if TYPE_CHECKING:
@@ -27,6 +36,11 @@ READABLE_FEATURES = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 """What a reader must know of such a table doesn't concern its data files."""
 CHECKED_FEATURES = {"deletionVectors", "columnMapping"}
 """A table may have these without making use of them."""
+STORE_OPTIONS = {
+    **LIMITS,
+    "max_retries": str(MAX_RETRIES),
+    "retry_timeout": f"{RETRY_TIMEOUT_S}s",
+}
 PURGE = "REORG TABLE ... APPLY (PURGE) in Spark writes such files again; then name that version."
 
 
@@ -93,21 +107,26 @@ def open_table(name: TableName) -> TableVersion:
 
     Raises:
         InvalidInput: There is no such table or version, or its files can't be read alone.
-        ConfigError: The extra isn't installed.
+        ConfigError: The extra isn't installed, or the store's endpoint can't be right.
     """
     try:
         from deltalake import DeltaTable  # noqa: PLC0415 - an extra
         from deltalake.exceptions import DeltaError  # noqa: PLC0415
     except ImportError as error:
         raise missing_extra("deltalake", "delta", "reading a Delta table") from error
+    is_url = is_object_url(name.root)
+    if is_url:
+        check_endpoint(name.root)
     try:
-        table = DeltaTable(name.root, version=name.version)
+        options = STORE_OPTIONS if is_url else None
+        table = DeltaTable(name.root, version=name.version, storage_options=options)
         schema = pa.schema(table.schema())
         actions = pa.table(table.get_add_actions(flatten=False))
         _check_readable(name, table)
     except (DeltaError, OSError, ValueError) as error:
         wanted = "a Delta table" + ("" if name.version is None else f" with version {name.version}")
-        fix = "Mend the path or the version; versions end with the table's log retention."
+        what = "URL, the version or the store's environment" if is_url else "path or the version"
+        fix = f"Mend the {what}; versions end with the table's log retention."
         raise InvalidInput(problem(str(name), wanted, words_of(error), fix)) from error
     paths = actions.column("path").to_pylist()
     partitions = table.metadata().partition_columns
@@ -154,7 +173,7 @@ def _absolute(root: str) -> str:
 
 def _has_objects(text: str, root: str, folder: str) -> bool:
     try:
-        return next(list_objects(root, folder), None) is not None
+        return has_objects(root, folder)
     except OSError as error:
         fix = "Mend the URL, or the store's environment variables."
         raise InvalidInput(problem(text, "objects that can be read", str(error), fix)) from error

@@ -5,14 +5,26 @@ from __future__ import annotations
 import glob
 import itertools
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from twofold.batch.delta import LOG
 from twofold.batch.formats import SUFFIXES
-from twofold.batch.objects import ObjectFile, Place, find_objects, is_object_url
+from twofold.batch.objects import (
+    ObjectFile,
+    Place,
+    find_objects,
+    fixed_part,
+    has_objects,
+    is_object_url,
+    split_url,
+)
+from twofold.batch.parallel import in_parallel
 from twofold.errors import InvalidInput, problem
 
 MAX_INPUT_FILES = 100_000
+MAX_ASKED = 8
+"""Folders of a store asked about at a time."""
 
 
 def find_files(text: str) -> list[Place]:
@@ -26,7 +38,7 @@ def find_files(text: str) -> list[Place]:
         fix = "Name a file, a folder or a glob."
         raise InvalidInput(problem("INPUT", "a path", "an empty one", fix))
     if is_object_url(text):
-        return _first_of(text, _objects(text), "URL")
+        return _find_objects(text)
     given = Path(text)
     if given.is_dir():
         below = (path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -43,12 +55,37 @@ def find_files(text: str) -> list[Place]:
     return _first_of(text, found, "path")
 
 
-def _objects(url: str) -> Iterator[ObjectFile]:
+def _find_objects(url: str) -> list[Place]:
+    root, key = split_url(url)
+    tables: set[str] = set()
+
+    def files() -> Iterator[ObjectFile]:
+        for file in find_objects(url, suffixes=SUFFIXES, marker=LOG):
+            if LOG in file.folders:
+                tables.add("/".join(file.folders[: file.folders.index(LOG)]))
+            else:
+                yield file
+
     try:
-        yield from find_objects(url, suffixes=SUFFIXES)
+        found = _first_of(url, files(), "URL")
+        # Those above what was listed; the last of them is called "." and is the bucket itself.
+        above = [str(path) for path in PurePosixPath(fixed_part(key)).parents]
+        are_tables = in_parallel(partial(_is_table, root), above, limit=MAX_ASKED)
     except OSError as error:
         fix = "Mend the URL, or the store's environment variables."
         raise InvalidInput(problem(url, "objects that can be read", str(error), fix)) from error
+    tables.update(folder for folder, is_one in zip(above, are_tables, strict=True) if is_one)
+    for folder in sorted(tables):
+        if folder in (".", "") or any(str(file).startswith(f"{root}/{folder}/") for file in found):
+            raise _below_table(url, f"{root}/{folder}".rstrip("/."))
+    return found
+
+
+def _is_table(root: str, folder: str) -> bool:
+    try:
+        return has_objects(root, f"{folder}/{LOG}/".removeprefix("./"))
+    except PermissionError:
+        return False  # who may only read what is asked for needn't see what lies beside it
 
 
 def _first_of(text: str, files: Iterable[Place], what: str) -> list[Place]:

@@ -45,6 +45,7 @@ class OpenFile:
         in_both: Those of them that are columns of the file, too.
         constants: Columns that the log of its table gives, with their one value.
         casts: Columns of the file that its table has in another type: that of `schema`.
+        shown: What messages call it, if not by its path.
     """
 
     path: Place
@@ -57,6 +58,12 @@ class OpenFile:
     in_both: frozenset[str] = frozenset()
     constants: Mapping[str, pa.Scalar] = dataclasses.field(default_factory=dict[str, pa.Scalar])
     casts: frozenset[str] = frozenset()
+    shown: str = ""
+
+    @property
+    def where(self) -> str:
+        """How messages call it."""
+        return self.shown or str(self.path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -154,10 +154,10 @@ def _beside(source: Input, names: Sequence[str]) -> tuple[str, ...]:
             continue
         for file in source.files:
             if name not in file.folders:
-                got = f"none, while {having[0].path} has one"
+                got = f"none, while {having[0].where} has one"
                 fix = "Move it to its folder, or leave it out."
                 raise InvalidInput(
-                    problem(f"{file.path}: {name}", f"a folder {name}=...", got, fix)
+                    problem(f"{file.where}: {name}", f"a folder {name}=...", got, fix)
                 )
         found.append(name)
     return tuple(found)
@@ -168,7 +168,7 @@ def _check_values(source: Input, fields: Sequence[Field]) -> None:
         for file in source.files:
             text = pa.array([file.folders[field.name]], pa.string())
             for found in _read_text(field, text).problems:
-                where = f"{file.path}: {field.name}"
+                where = f"{file.where}: {field.name}"
                 raise InvalidInput(problem(where, found.expected, found.got, "Rename the folder."))
 
 
@@ -178,11 +178,11 @@ def _check_columns(source: Input, signature: Signature, flags: Mapping[str, str]
         names = file.schema.names
         for name, flag in flags.items():
             if names.count(name) != 1:
-                raise _not_once(f"{file.path}: {flag} {name}", name, names)
+                raise _not_once(f"{file.where}: {flag} {name}", name, names)
             _check_type(name, file, first)
             _check_storable(name, file)
         check_names(
-            signature, names, where=str(file.path), besides=[*flags, *file.folders, *file.constants]
+            signature, names, where=file.where, besides=[*flags, *file.folders, *file.constants]
         )
 
 
@@ -206,8 +206,8 @@ def _check_type(name: str, file: OpenFile, first: OpenFile) -> None:
     if wanted != got:
         raise InvalidInput(
             problem(
-                f"{file.path}.{name}",
-                f"{wanted} as in {first.path}",
+                f"{file.where}.{name}",
+                f"{wanted} as in {first.where}",
                 str(got),
                 "Write the files with one type for this column.",
             )
@@ -225,7 +225,7 @@ def _check_storable(name: str, file: OpenFile) -> None:
     if empty or pa.types.is_interval(kind) or pa.types.is_run_end_encoded(kind):
         fix = "Leave it out, or convert it."
         raise InvalidInput(
-            problem(f"{file.path}.{name}", "a type that Parquet can hold", str(kind), fix)
+            problem(f"{file.where}.{name}", "a type that Parquet can hold", str(kind), fix)
         )
 
 

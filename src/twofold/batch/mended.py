@@ -12,8 +12,10 @@ from twofold.model import arrow
 
 ROW = "row"
 """The column that says where a mended row belongs; the quarantine calls it so, too."""
-NOTES = ("field", "reason")
-"""Columns of the quarantine that a mended file may still have."""
+LINE_NOTE = "line"
+"""Stands for the members of a line that was no object."""
+NOTES = ("field", "reason", LINE_NOTE)
+"""Columns beside the rows set aside, which a mended file may still have."""
 
 Keys = Mapping[int, str | None]
 """Row numbers to keys as text."""

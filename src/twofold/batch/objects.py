@@ -10,6 +10,8 @@ import dataclasses
 import fnmatch
 import functools
 import io
+import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,6 +27,13 @@ REQUEST_TIMEOUT_S = 60
 MAX_RETRIES = 4
 RETRY_TIMEOUT_S = 60
 """A request is not tried again when this long has passed since it was first tried."""
+LIMITS = {"connect_timeout": f"{CONNECT_TIMEOUT_S} s", "timeout": f"{REQUEST_TIMEOUT_S} s"}
+"""As settings of a store, in which they don't disturb those that the environment adds."""
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+ENDPOINT = re.compile(r"(https?)://[^\s/@?#]+(/[^\s?#]*)?")
+TRUE = ("1", "true", "on", "yes", "y")
+ROLES = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")
+"""Asked for credentials where the environment has none."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAGIC = re.compile(r"[*?\[]")
 USERINFO = re.compile(r"^\w+://[^/]*@")
@@ -104,10 +113,11 @@ def is_object_url(text: str) -> bool:
     return text.partition("://")[0] in SCHEMES and "://" in text
 
 
-def find_objects(url: str, *, suffixes: Iterable[str]) -> Iterator[ObjectFile]:
+def find_objects(url: str, *, suffixes: Iterable[str], marker: str) -> Iterator[ObjectFile]:
     """Find an object, all objects below a folder whose names end so, or those a glob matches.
 
-    Names are taken as they are: no percent sign has a meaning.
+    Names are taken as they are: no percent sign has a meaning. Where objects have to be listed,
+    those in folders called like the marker are given, too, whatever they are called.
 
     Raises:
         InvalidInput: The URL has a secret in it, or names no bucket.
@@ -118,8 +128,8 @@ def find_objects(url: str, *, suffixes: Iterable[str]) -> Iterator[ObjectFile]:
     known = set(suffixes)
     if MAGIC.search(key):
         wanted = key.split("/")
-        for file in list_objects(root, _fixed_part(key)):
-            if matches(file.key.split("/"), wanted):
+        for file in list_objects(root, fixed_part(key)):
+            if marker in file.folders or matches(file.key.split("/"), wanted):
                 yield file
         return
     if key and not key.endswith("/"):
@@ -129,8 +139,8 @@ def find_objects(url: str, *, suffixes: Iterable[str]) -> Iterator[ObjectFile]:
             return
     folder = key.strip("/") + "/" if key.strip("/") else ""
     for file in list_objects(root, folder):
-        below = file.key.removeprefix(folder)
-        if file.suffix.lower() in known and not _is_hidden(below):
+        is_wanted = file.suffix.lower() in known and not _is_hidden(file.key.removeprefix(folder))
+        if is_wanted or marker in file.folders:
             yield file
 
 
@@ -153,7 +163,7 @@ def split_url(url: str) -> tuple[str, str]:
     """Take a URL apart, into store with bucket, and key.
 
     Raises:
-        InvalidInput: It has a secret in it, or no bucket.
+        InvalidInput: It has a secret in it, no bucket, or a key that can't be asked for.
     """
     if USERINFO.match(url) or SIGNATURE.search(url):
         scheme = url.partition("://")[0]
@@ -170,6 +180,9 @@ def split_url(url: str) -> tuple[str, str]:
     if not bucket or MAGIC.search(bucket):
         fix = "Name the bucket."
         raise InvalidInput(problem(url, f"{scheme}://BUCKET/KEY", "no bucket", fix))
+    if {".", ".."} & set(key.split("/")) or "//" in f"/{key}":
+        fix = "Mend it, or copy the object to a name that is a path."
+        raise InvalidInput(problem(url, "a key without empty parts, . and ..", repr(key), fix))
     return f"{scheme}://{bucket}", key
 
 
@@ -189,10 +202,9 @@ def matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(parts[0], pattern) and matches(parts[1:], rest)
 
 
-def _fixed_part(key: str) -> str:
-    parts = key.split("/")
-    fixed = next(index for index, part in enumerate(parts) if MAGIC.search(part))
-    return "/".join(parts[:fixed])
+def fixed_part(key: str) -> str:
+    """The part of a key before the first folder or name that is a glob."""
+    return "/".join(itertools.takewhile(lambda part: not MAGIC.search(part), key.split("/")))
 
 
 def _is_hidden(below: str) -> bool:
@@ -211,6 +223,15 @@ def list_objects(root: str, folder: str) -> Iterator[ObjectFile]:
             yield from (_file(root, meta) for meta in found)
     except (obstore.exceptions.BaseError, OSError) as error:
         raise _failed(error) from error
+
+
+def has_objects(root: str, folder: str) -> bool:
+    """Whether there is something in a folder.
+
+    Raises:
+        OSError: The store can't be asked.
+    """
+    return next(list_objects(root, folder), None) is not None
 
 
 def _file(root: str, meta: Any) -> ObjectFile:
@@ -232,19 +253,39 @@ def _obstore() -> Any:
     return obstore
 
 
+def check_endpoint(root: str) -> None:
+    """Check the address of a server that speaks like S3; with a wrong one, the libraries panic.
+
+    Raises:
+        ConfigError: It is no URL, has a secret in it, or isn't encrypted without leave.
+    """
+    if not root.startswith("s3://"):
+        return
+    for name in ENDPOINTS:
+        value = os.environ.get(name)
+        if value is None:
+            continue
+        found = ENDPOINT.fullmatch(value)
+        if found is None:
+            fix = "Set it to the address of the server; keys have variables of their own."
+            wanted = "a URL such as https://HOST:PORT, without a user or a parameter"
+            raise ConfigError(problem(name, wanted, "another text", fix))
+        if found[1] == "http" and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in TRUE:
+            fix = "Use https://, or set AWS_ALLOW_HTTP=true where nobody listens in."
+            raise ConfigError(problem(name, "an encrypted connection", "http://", fix))
+
+
 @functools.cache
 def _store(root: str) -> Any:
     obstore = _obstore()
+    check_endpoint(root)
     stores = obstore.store
     scheme, _, bucket = root.partition("://")
     make = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}[scheme]
     try:
         return make(
             bucket,
-            client_options={
-                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-                "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
-            },
+            config=LIMITS,  # `client_options` would replace what the environment says of the client
             retry_config={
                 "max_retries": MAX_RETRIES,
                 "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
@@ -258,12 +299,28 @@ def _store(root: str) -> Any:
 
 
 def words_of(error: BaseException) -> str:
-    """What a store says, in a line: without the query of a URL, which may hold a signature."""
-    text = re.sub(r"\?[^\s\"')]*", "?...", str(error).partition("\nDebug source")[0])
-    return " ".join(text.split())[:400].rstrip(".") or type(error).__name__
+    """What a store says, in a line: without what of a URL may be a secret."""
+    text, _, details = str(error).partition("\nDebug source")
+    said = re.search(r"<Code>([^<]+)</Code>\s*(?:<Message>([^<]*)</Message>)?", text)
+    if said:  # what lies around them may tell the key
+        text = ": ".join(part for part in said.groups() if part)
+    text = re.sub(r"\x1b\[\d*m", "", text)
+    text = re.sub(r"://[^\s/@]*@", "://...@", text)
+    text = re.sub(r"(?<=[^\s<])\?[^\s\"')]*", "?...", text)
+    text = " ".join(text.split()).rstrip(" :.")
+    if "error sending request" in text:
+        cause = re.search(r'(?:message|error): "([^"]+)"|TimedOut', details)
+        text += f": {cause[1] or 'timed out'}" if cause else ""
+    if ROLES.search(text):
+        text = f"no credentials in the environment, nor by a role of this machine ({text[:300]})"
+    return text[:400] or type(error).__name__
 
 
-def _failed(error: Exception) -> ObjectError:
+def _failed(error: Exception) -> OSError:
     if type(error).__name__ == "PreconditionError":
         return ObjectError("one that was written to meanwhile")
+    if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+        return ObjectError("no such object")
+    if type(error).__name__ == "PermissionDeniedError":
+        return PermissionError(words_of(error))
     return ObjectError(words_of(error))

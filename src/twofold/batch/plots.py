@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from html import escape
 
@@ -10,9 +12,20 @@ from twofold.batch.statistics import Category, Histogram
 WIDTH, HEIGHT = 320, 120
 BASE = 100
 """Where the bars stand; below are the labels."""
-LABEL_CHARS = 14
+LABEL_CHARS = 20
+"""Of a text beside its bar; wide ones, as those of Chinese, count twice."""
+UNSEEN = "(not in the sample)"
 BAR_HEIGHT = 18
-NAME_WIDTH, SHARE_WIDTH = 110, 60
+NAME_WIDTH, SHARE_WIDTH = 136, 48
+UNSHOWN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Signs that no page may have, and those that turn the text around them."""
+
+
+def page_text(text: str) -> str:
+    """Text of the data as text of a page."""
+    return escape(UNSHOWN.sub("\ufffd", text))
 
 
 def histogram_plot(found: Histogram, name: str, *, ends: tuple[str, str]) -> str:
@@ -40,14 +53,20 @@ def histogram_plot(found: Histogram, name: str, *, ends: tuple[str, str]) -> str
     return _svg(
         f"Distribution of {name} in the run (bars) and in the sample (line)",
         f'<g class="now">{bars}</g>{outline}<path class="axis" d="M0 {BASE}H{WIDTH}"/>'
-        f'<text x="0" y="{HEIGHT - 5}">{escape(ends[0])}</text>'
-        f'<text x="{WIDTH}" y="{HEIGHT - 5}" text-anchor="end">{escape(ends[1])}</text>',
+        f'<text x="0" y="{HEIGHT - 5}">{page_text(ends[0])}</text>'
+        f'<text x="{WIDTH}" y="{HEIGHT - 5}" text-anchor="end">{page_text(ends[1])}</text>',
         HEIGHT,
     )
 
 
 def category_plot(
-    found: Sequence[Category], name: str, *, rows: int, sample_rows: int, limit: int = 8
+    found: Sequence[Category],
+    name: str,
+    *,
+    rows: int,
+    sample_rows: int,
+    unseen_rows: int = 0,
+    limit: int = 8,
 ) -> str:
     """A bar of the run for each text, and a mark where the sample's would end.
 
@@ -56,9 +75,12 @@ def category_plot(
         name: Of the column.
         rows: All rows of the run.
         sample_rows: All rows of the sample.
+        unseen_rows: Rows with texts that the sample doesn't have; they have one bar.
         limit: Texts that are drawn.
     """
-    shown = found[:limit]
+    shown = [*found[:limit]]
+    if unseen_rows:
+        shown.append(Category(value=UNSEEN, rows=unseen_rows, sample_rows=0))
     shares = [(item.rows / max(rows, 1), item.sample_rows / max(sample_rows, 1)) for item in shown]
     most = max([share for pair in shares for share in pair] or [1.0]) or 1.0
     room = WIDTH - NAME_WIDTH - SHARE_WIDTH
@@ -68,7 +90,7 @@ def category_plot(
         mark = NAME_WIDTH + room * then / most
         lines.append(
             f'<text x="{NAME_WIDTH - 6}" y="{y + 13}" text-anchor="end">'
-            f"{escape(_short(item.value))}</text>"
+            f"{page_text(_short(item.value))}</text>"
             f'<rect class="now" x="{NAME_WIDTH}" y="{y + 3}" width="{room * now / most:.1f}" '
             f'height="{BAR_HEIGHT - 6}"/>'
         )
@@ -90,7 +112,7 @@ def share_plot(parts: Sequence[tuple[str, int]], label: str) -> str:
             f'<rect class="{escape(kind)}" x="{x:.2f}" y="0" width="{width:.2f}" height="14"/>'
         )
         x += width
-    return _svg(label, "".join(drawn), 14)
+    return _svg(label, "".join(drawn), 14, stretch=True)
 
 
 def _top(share: float, most: float) -> float:
@@ -98,10 +120,19 @@ def _top(share: float, most: float) -> float:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LABEL_CHARS else text[: LABEL_CHARS - 1] + "…"
+    if not text:
+        return '""'
+    room = LABEL_CHARS
+    for at, sign in enumerate(text):
+        room -= 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+        if room < (1 if at < len(text) - 1 else 0):
+            return text[:at] + "…"
+    return text
 
 
-def _svg(label: str, body: str, height: int) -> str:
+def _svg(label: str, body: str, height: int, *, stretch: bool = False) -> str:
+    how = ' preserveAspectRatio="none"' if stretch else ""
     return (
-        f'<svg role="img" viewBox="0 0 {WIDTH} {height}" aria-label="{escape(label)}">{body}</svg>'
+        f'<svg role="img" viewBox="0 0 {WIDTH} {height}"{how} '
+        f'aria-label="{page_text(label)}">{body}</svg>'
     )

@@ -26,7 +26,6 @@ from twofold.errors import InvalidInput, problem
 from twofold.model.signature import Signature
 
 POSTGRESQL = ("postgresql", "postgres")
-PARAMETER = re.compile(r"[?&]password[=]")
 PASSWORD = re.compile(r"^(\w+://[^/?#@:]*):([^/?#]*)@")
 NUMBERS = ("float32", "float64", "int64")
 SECRETS = {"password", "sslpassword", "passfile"}
@@ -138,7 +137,9 @@ def asked(query: Query) -> Generator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]
 
 def as_input(query: Query, schema: pa.Schema) -> Input:
     """The answer before it is read, for looking at its columns; the schema is plain."""
-    nothing = OpenFile(Path(query.given), schema, None, 0, 0, tuple(schema.names))
+    nothing = OpenFile(
+        Path(query.given), schema, None, 0, 0, tuple(schema.names), shown=query.given
+    )
     return Input(query.given, query.given, SQL, (nothing,))
 
 
@@ -147,7 +148,7 @@ def kept_input(query: Query, path: Path, entry: FileEntry) -> tuple[Input, tuple
     schema, rows = SQL.reader.describe(path)
     stat = path.stat()
     names = tuple(schema.names)
-    file = OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, names)
+    file = OpenFile(path, schema, rows, stat.st_size, stat.st_mtime_ns, names, shown=query.given)
     described = InputFile(
         path=entry.name, bytes=entry.bytes, rows=rows, digest=f"sha256:{entry.sha256}"
     )
@@ -186,7 +187,7 @@ def _said(query: Query, error: Exception) -> InvalidInput:
     said = " ".join(str(error).split())
     if secret and secret[2]:
         said = said.replace(secret[2], "...")
-    if secret or PARAMETER.search(query.address):
+    if secret or any(f"{name}=" in query.address for name in SECRETS):
         said = re.sub(r'(password|"[^"]*://)[^\s"]*', r"\1...", said)
     fix = "Mend the query or the connection; passwords are taken from PGPASSWORD and ~/.pgpass."
     if not query.given.startswith(POSTGRESQL):

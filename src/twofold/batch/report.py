@@ -5,18 +5,24 @@ All text of the manifest is foreign: names and categories are whatever the data 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from html import escape
 
 from twofold.batch.manifest import Manifest
-from twofold.batch.plots import category_plot, histogram_plot, share_plot
+from twofold.batch.plots import category_plot, histogram_plot, page_text, share_plot
 from twofold.batch.report_style import STYLE
-from twofold.batch.statistics import ColumnStatistics, Numbers, Statistics
+from twofold.batch.statistics import Category, ColumnStatistics, Histogram, Numbers, Statistics
+from twofold.batch.summary import FIX, instant
 
 MAX_PLOTS = 60
 """Columns that are drawn, those that drifted most; the table has all of them, up to the next."""
 MAX_LISTED = 500
 MAX_FILES = 20
+MAX_WARNINGS = 8
+"""Warnings that are seen at once; the others are folded."""
+CODED = re.compile(r"dictionary<values=([^,>]+)[^>]*>")
+DAY_CHARS = len("2026-01-31")
+PLAIN = r"\1"
 STABLE, SHIFTED = 0.1, 0.2
 """The customary grades of a PSI."""
 
@@ -26,7 +32,7 @@ def render_report(manifest: Manifest) -> str:
     title = f"{manifest.run_id}: {manifest.model.name}@{manifest.model.version}"
     statistics = manifest.statistics
     parts = [
-        f"<header><p>twofold batch run</p><h1>{escape(manifest.run_id)}</h1></header><main>",
+        f"<header><p>twofold batch run</p><h1>{page_text(manifest.run_id)}</h1></header><main>",
         _warnings(statistics),
         _figures(manifest),
         _facts(manifest),
@@ -36,7 +42,7 @@ def render_report(manifest: Manifest) -> str:
     else:
         parts += [
             _section("Predictions", _cards(statistics.predictions)),
-            _section("Fields", _legend() + _cards(_by_drift(statistics.fields)[:MAX_PLOTS])),
+            _section("Fields", _fields(statistics.fields)),
             _section("All columns", _columns_table(statistics)),
         ]
     parts += [_quarantine(manifest), _files(manifest), "</main>"]
@@ -44,22 +50,29 @@ def render_report(manifest: Manifest) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>{page_text(title)}</title><style>{STYLE}</style></head><body>"
         f"{''.join(parts)}</body></html>\n"
     )
 
 
 def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+    return f"<section><h2>{page_text(title)}</h2>{body}</section>"
 
 
 def _warnings(statistics: Statistics | None) -> str:
     if statistics is None or not statistics.warnings:
         return ""
-    items = "".join(f"<li>{escape(item)}</li>" for item in statistics.warnings[:MAX_LISTED])
-    count = len(statistics.warnings)
-    title = "1 warning" if count == 1 else f"{count} warnings"
-    return f'<section class="warnings"><h2>{title}</h2><ul>{items}</ul></section>'
+    # The same advice for each of them is given once.
+    items = [
+        f"<li>{page_text(item.removesuffix(FIX))}</li>" for item in statistics.warnings[:MAX_LISTED]
+    ]
+    listed = f"<ul>{''.join(items[:MAX_WARNINGS])}</ul>"
+    if items[MAX_WARNINGS:]:
+        rest = f"<ul>{''.join(items[MAX_WARNINGS:])}</ul>"
+        count = len(statistics.warnings) - MAX_WARNINGS
+        listed += f"<details><summary>{count:,} more</summary>{rest}</details>"
+    title = _count(len(statistics.warnings), "warning")
+    return f'<section class="warnings"><h2>{title}</h2>{listed}<p>{FIX}</p></section>'
 
 
 def _figures(manifest: Manifest) -> str:
@@ -77,40 +90,46 @@ def _figures(manifest: Manifest) -> str:
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in pairs)
     label = f"{manifest.rows_predicted} rows predicted, {manifest.rows_quarantined} quarantined"
     parts = [("now", manifest.rows_predicted), ("bad", manifest.rows_quarantined)]
-    return f'<section><dl class="figures">{tiles}</dl>{share_plot(parts, label)}</section>'
+    bar = share_plot(parts, label) if manifest.rows_in else ""
+    return f'<section><dl class="figures">{tiles}</dl>{bar}</section>'
 
 
 def _facts(manifest: Manifest) -> str:
     instants = [
-        f"{instant:%Y-%m-%d %H:%M:%S} UTC"
-        for instant in (manifest.started_at, manifest.finished_at, manifest.as_of)
+        f"{at:%Y-%m-%d %H:%M:%S} UTC"
+        for at in (manifest.started_at, manifest.finished_at, manifest.as_of)
     ]
+    columns = [f"{item.name} {CODED.sub(PLAIN, item.type)}" for item in manifest.columns]
     pairs = [
         ("Model", f"{manifest.model.name}@{manifest.model.version}"),
         ("Model digest", manifest.model.digest),
         ("Input", manifest.input.given),
         ("Input format", f"{manifest.input.format}, {_count(len(manifest.input.files), 'file')}"),
         ("Input fingerprint", manifest.input.fingerprint),
-        ("Input as of", instants[2]),
-        ("Started", instants[0]),
-        ("Finished", instants[1]),
+        *zip(("Started", "Finished", "Input as of"), instants, strict=True),
         ("Key", manifest.key or "none"),
         ("Kept columns", ", ".join(manifest.keep) or "none"),
-        ("Output columns", ", ".join(f"{item.name} {item.type}" for item in manifest.columns)),
+        ("Output columns", ", ".join(columns)),
     ]
     rows = "".join(
-        f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in pairs
+        f'<tr><th scope="row">{name}</th><td>{page_text(value)}</td></tr>' for name, value in pairs
     )
     return _section("What ran", f'<div class="scroll"><table class="facts">{rows}</table></div>')
 
 
-def _legend() -> str:
-    return (
+def _fields(fields: Sequence[ColumnStatistics]) -> str:
+    drawn = _by_drift(fields)[:MAX_PLOTS]
+    which = "Most drifted first."
+    if len(fields) > len(drawn):
+        which = f"The {len(drawn)} of {len(fields):,} fields that drifted most."
+    legend = (
         '<p class="legend"><span class="now"></span> this run '
         '<span class="then"></span> the sample the model was packed with. '
-        "Most drifted first. PSI: below 0.1 is usually taken for stable, above 0.2 for a shift; "
+        f"{which} The outer bars also count what lies beyond them. "
+        "PSI: below 0.1 is usually taken for stable, above 0.2 for a shift; "
         "below what chance makes of it, it says nothing.</p>"
     )
+    return legend + _cards(drawn)
 
 
 def _cards(columns: Iterable[ColumnStatistics]) -> str:
@@ -118,28 +137,42 @@ def _cards(columns: Iterable[ColumnStatistics]) -> str:
 
 
 def _card(item: ColumnStatistics) -> str:
-    facts = [f"nulls {item.null_ratio:.2%}"]
-    if item.sample_rows:
+    facts = [f"nulls {item.null_ratio:.2%}"] if item.rows else ["no values in this run"]
+    if item.rows and item.sample_rows:
         facts[0] += f" (sample {item.sample_null_ratio:.2%})"
-    if item.unseen_rows:
+    categories, unseen_rows = _categories(item)
+    if unseen_rows:
         shown = ", ".join(category.value for category in item.unseen)
-        facts.append(f"unseen {item.unseen_ratio:.2%}: {shown}")
+        facts.append(f"not in the sample {item.unseen_ratio:.2%}: {shown}")
     drawn = ""
     if item.histogram and item.numbers:
-        ends = (f"{item.histogram.start:.4g}", f"{item.histogram.stop:.4g}")
-        if item.type == "timestamp":
-            low, high = (str(item.numbers.quantiles[ratio]) for ratio in ("0.01", "0.99"))
-            ends = (low[:10], high[:10])
-        drawn = histogram_plot(item.histogram, item.name, ends=ends)
-    elif item.categories:
+        drawn = histogram_plot(item.histogram, item.name, ends=_ends(item.histogram, item.type))
+    elif item.rows and (categories or unseen_rows):
         drawn = category_plot(
-            item.categories, item.name, rows=item.rows, sample_rows=item.sample_rows
+            categories,
+            item.name,
+            rows=item.rows,
+            sample_rows=item.sample_rows,
+            unseen_rows=unseen_rows,
         )
-    said = "".join(f"<p>{escape(fact)}</p>" for fact in facts)
-    return (
-        f"<article><h3>{escape(item.name)} <small>{escape(item.type)}</small>{_badge(item)}</h3>"
-        f"{drawn}{said}{_beside(item)}</article>"
-    )
+    said = "".join(f"<p>{page_text(fact)}</p>" for fact in facts)
+    title = f"<span>{page_text(item.name)} <small>{page_text(item.type)}</small></span>"
+    return f"<article><h3>{title}{_badge(item)}</h3>{drawn}{said}{_beside(item)}</article>"
+
+
+def _ends(found: Histogram, kind: str) -> tuple[str, str]:
+    if kind != "timestamp":
+        return f"{found.start:.4g}", f"{found.stop:.4g}"
+    first, last = instant(found.start), instant(found.stop)
+    days = first[:DAY_CHARS], last[:DAY_CHARS]
+    return (first, last) if days[0] == days[1] else days
+
+
+def _categories(item: ColumnStatistics) -> tuple[Sequence[Category], int]:
+    """The texts to draw, and the rows of those that the sample lacks, if there is one."""
+    if item.sample_rows:
+        return item.categories, item.unseen_rows
+    return (*item.categories, *item.unseen), 0
 
 
 def _badge(item: ColumnStatistics) -> str:
@@ -169,8 +202,8 @@ def _beside(item: ColumnStatistics) -> str:
         body = [
             (
                 category.value,
-                f"{category.rows / max(item.rows, 1):.2%}",
-                f"{category.sample_rows / max(item.sample_rows, 1):.2%}",
+                f"{category.rows / item.rows:.2%}" if item.rows else "-",
+                f"{category.sample_rows / item.sample_rows:.2%}" if item.sample_rows else "-",
             )
             for category in (*item.categories, *item.unseen)
         ]
@@ -189,10 +222,16 @@ def _columns_table(statistics: Statistics) -> str:
         psi = "-" if item.psi is None else f"{item.psi:.4f}"
         chance = "-" if item.psi_by_chance is None else f"{item.psi_by_chance:.4f}"
         mean, then = _mean(item.numbers), _mean(item.sample_numbers)
-        nulls, unseen = f"{item.null_ratio:.2%}", f"{item.unseen_ratio:.2%}"
+        nulls = f"{item.null_ratio:.2%}" if item.rows else "-"
+        unseen = f"{item.unseen_ratio:.2%}" if item.rows and item.sample_rows else "-"
         rows.append((item.name, item.type, psi, chance, mean, then, nulls, unseen))
     titles = ("column", "type", "PSI", "by chance", "mean", "in sample", "nulls", "unseen")
-    return _table(titles, rows)
+    more = len(statistics.columns) - len(rows)
+    return _table(titles, rows) + (_more(more) if more else "")
+
+
+def _more(count: int) -> str:
+    return f"<p>and {count:,} more; the manifest lists them all.</p>"
 
 
 def _mean(numbers: Numbers | None) -> str:
@@ -203,9 +242,15 @@ def _quarantine(manifest: Manifest) -> str:
     reasons = manifest.statistics.quarantined if manifest.statistics else ()
     if not manifest.rows_quarantined:
         return _section("Quarantine", "<p>No row was set aside.</p>")
-    said = f"<p>{_count(manifest.rows_quarantined, 'row')} set aside; see quarantine.parquet.</p>"
+    said = (
+        f"<p>{_count(manifest.rows_quarantined, 'row')} set aside; see quarantine.parquet. "
+        "<code>twofold batch quarantine</code> writes the rows themselves, to be mended.</p>"
+    )
     rows = [(item.field or "(row)", item.reason, f"{item.rows:,}") for item in reasons]
-    return _section("Quarantine", said + _table(("field", "reason", "rows"), rows))
+    listed = _table(("field", "reason", "rows"), rows) if rows else ""
+    more = manifest.rows_quarantined - sum(item.rows for item in reasons)
+    note = f"<p>and {_count(more, 'row')} for other reasons.</p>" if rows and more > 0 else ""
+    return _section("Quarantine", said + listed + note)
 
 
 def _files(manifest: Manifest) -> str:
@@ -214,16 +259,18 @@ def _files(manifest: Manifest) -> str:
         for file in manifest.files[:MAX_FILES]
     ]
     more = len(manifest.files) - len(rows)
-    note = f"<p>and {more:,} more; the manifest lists them all.</p>" if more else ""
+    note = _more(more) if more else ""
     return _section("Files", _table(("file", "rows", "bytes", "SHA-256"), rows) + note)
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    head = "".join(f'<th scope="col">{page_text(title)}</th>' for title in titles)
     body = "".join(
         "<tr>"
         + "".join(
-            f'<th scope="row">{escape(cell)}</th>' if place == 0 else f"<td>{escape(cell)}</td>"
+            f'<th scope="row">{page_text(cell)}</th>'
+            if place == 0
+            else f"<td>{page_text(cell)}</td>"
             for place, cell in enumerate(row)
         )
         + "</tr>"

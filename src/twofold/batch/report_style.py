@@ -11,10 +11,13 @@ body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sa
 header,main{max-width:1120px;margin:0 auto;padding:0 16px}
 header{padding-top:24px}header p{margin:0;color:var(--soft)}
 h1{margin:0;font-size:1.7rem;overflow-wrap:anywhere}
-h2{margin:0 0 12px;font-size:1.2rem}section{margin:28px 0}
-h3{margin:0 0 8px;font-size:1rem;overflow-wrap:anywhere}small{color:var(--soft);font-weight:400}
+h2{margin:0 0 12px;font-size:1.2rem}section{margin:28px 0}section>p{overflow-wrap:anywhere}
+h3{margin:0 0 8px;font-size:1rem;display:flex;flex-wrap:wrap;justify-content:space-between;
+align-items:baseline;gap:0 8px}h3 span:first-child{overflow-wrap:anywhere;min-width:0}
+small{color:var(--soft);font-weight:400}
 .warnings{border-left:4px solid var(--poor);background:var(--card);padding:12px 16px}
 .warnings ul{margin:0;padding-left:20px;overflow-wrap:anywhere}
+.warnings p{margin:8px 0 0;color:var(--soft)}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:0}
 .figures div{background:var(--card);border:1px solid var(--line);border-radius:8px;
 padding:10px 14px}
@@ -30,7 +33,7 @@ svg{display:block;width:100%;height:auto}svg text{fill:var(--soft);font-size:11p
 .now{fill:var(--now)}.bad{fill:var(--poor)}
 path.then{fill:none;stroke:var(--then);stroke-width:2}
 .axis{stroke:var(--line);fill:none}
-.badge{float:right;font-size:.75rem;font-weight:600;margin-left:8px;white-space:nowrap}
+.badge{font-size:.75rem;font-weight:600;margin-left:auto;white-space:nowrap}
 .good{color:var(--good)}.fair{color:var(--fair)}.poor{color:var(--poor)}
 .legend{color:var(--soft);font-size:.9rem}
 .legend span{display:inline-block;width:16px;height:10px;margin:0 4px 0 8px}
@@ -39,11 +42,13 @@ path.then{fill:none;stroke:var(--then);stroke-width:2}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.85rem;
 font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);
-vertical-align:top;overflow-wrap:anywhere}
-th{font-weight:500}thead th{color:var(--soft);white-space:nowrap}
-.facts th{white-space:nowrap;width:11rem;color:var(--soft)}
+vertical-align:top;overflow-wrap:break-word}
+th{font-weight:500}tbody th{min-width:7rem;max-width:24rem;overflow-wrap:anywhere}
+section>.scroll tbody th{min-width:10rem}thead th{color:var(--soft);white-space:nowrap}
+.facts th{white-space:nowrap;width:11rem;color:var(--soft)}.facts td{overflow-wrap:anywhere}
 summary{cursor:pointer;font-size:.85rem;color:var(--soft)}
-@media (max-width:520px){.facts th{white-space:normal;width:6.5rem}dd{font-size:1.1rem}
+@media (max-width:520px){section>.scroll .facts th{white-space:normal;width:6.5rem;min-width:0}
+dd{font-size:1.1rem}
 .figures{grid-template-columns:1fr 1fr}}
 @media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--now:#9bbfe6;
 --then:#b3400f}body{font-size:11pt}.cards{grid-template-columns:1fr 1fr}}

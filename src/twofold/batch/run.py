@@ -127,7 +127,7 @@ def run(
         return found
     stage.make_folder()
     with hold_lease(stage.folder, run_id):
-        _refuse_another(read_ledger(stage.folder).started, identity, given)
+        _refuse_other(stage, identity, given)  # before anything of this attempt is written
         stage.take_over()
         # Another process may have committed it before; from here on none can.
         if found := before():
@@ -176,8 +176,7 @@ def _start(
     stage: Stage, identity: Identity, request: RunRequest, given: Given, watch: Watch
 ) -> tuple[Started, Ledger]:
     """Record the start of the run, or find it recorded by an earlier attempt."""
-    before = read_ledger(stage.folder).started
-    _refuse_another(before, identity, given)
+    before = _refuse_other(stage, identity, given)
     ledger = stage.resume()
     if before is not None:
         return before, ledger
@@ -192,6 +191,15 @@ def _start(
     )
     stage.start(started)
     return started, ledger
+
+
+def _refuse_other(stage: Stage, identity: Identity, given: Given) -> Started | None:
+    """Give what an earlier attempt began with, if it was the same run."""
+    before = read_ledger(stage.folder).started
+    if before is not None:
+        _refuse_query(before.query, given, identity.run_id)
+        _refuse_changes(before.identity, identity)
+    return before
 
 
 def _set_aside(results: list[Predicted]) -> pa.Table:
@@ -217,12 +225,6 @@ def _utc(as_of: datetime | None) -> datetime | None:
         fix = "Give the offset, as in 2026-01-31T00:00:00Z."
         raise InvalidInput(problem("--as-of", "an instant with a time zone", str(as_of), fix))
     return as_of and as_of.astimezone(UTC)
-
-
-def _refuse_another(started: Started | None, identity: Identity, given: Given) -> None:
-    if started is not None:
-        _refuse_query(started.query, given, identity.run_id)
-        _refuse_changes(started.identity, identity)
 
 
 def _refuse_query(then: str | None, given: Given, run_id: str) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from twofold.model import arrow
 
 NUMERIC = "numeric"
+MONEY_KEY = b"POSTGRESQL:type"
 DASHES = (8, 13, 18, 23)
 UUID_CHARS = 36
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -72,9 +73,33 @@ def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return column if column.type == kind else column.cast(kind)
 
 
-def unreadable(schema: pa.Schema) -> list[str]:
-    """Columns whose bytes mean something to the database alone: `inet`, `timetz` and others."""
-    return [field.name for field in schema if isinstance(field.type, pa.OpaqueType)]
+def unreadable(schema: pa.Schema, columns: Collection[str]) -> dict[str, str]:
+    """Of these columns, those that no file has as the database means them, and their types.
+
+    Args:
+        schema: As the database has them: `inet`, `timetz` and others are bytes for it alone,
+            of an interval the months have no length, and `money` comes as a number of cents.
+        columns: Those that are read.
+    """
+    found: dict[str, str] = {}
+    for field in schema:
+        kind = _unreadable(field.type)
+        if (field.metadata or {}).get(MONEY_KEY) == b"money":
+            kind = "money"
+        if kind is not None and field.name in columns:
+            found[field.name] = kind
+    return found
+
+
+def _unreadable(kind: pa.DataType) -> str | None:
+    if isinstance(kind, pa.OpaqueType) and not pa.types.is_string(kind.storage_type):
+        return kind.type_name
+    if pa.types.is_interval(kind):
+        return "interval"
+    if pa.types.is_union(kind):
+        return "union"
+    inner = (kind.field(index).type for index in range(kind.num_fields))
+    return next(filter(None, map(_unreadable, inner)), None)
 
 
 def uuid_texts(column: pa.FixedSizeBinaryArray) -> pa.StringArray:

@@ -137,8 +137,6 @@ class Sketch:
 
 def most_frequent(counts: dict[str, int], limit: int) -> tuple[dict[str, int], int]:
     """The most frequent texts, ties by the text itself, and the rows of the others."""
-    if len(counts) <= limit:
-        return dict(counts), 0
     kept = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
     return kept, sum(counts.values()) - sum(kept.values())
 

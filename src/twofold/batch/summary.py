@@ -139,15 +139,15 @@ def _numbers(item: Measured, sketch: NumberSketch) -> Numbers | None:
             quantiles={**by_ratio},
         )
     return Numbers(
-        mean=_instant(mean),
+        mean=instant(mean),
         deviation=deviation / MICROS_PER_S,
-        minimum=_instant(sketch.minimum),
-        maximum=_instant(sketch.maximum),
-        quantiles={ratio: _instant(value) for ratio, value in by_ratio.items()},
+        minimum=instant(sketch.minimum),
+        maximum=instant(sketch.maximum),
+        quantiles={ratio: instant(value) for ratio, value in by_ratio.items()},
     )
 
 
-def _instant(micros: float) -> str:
+def instant(micros: float) -> str:
     """The time (of the field's own zone, or UTC) to the second, which is what is known of it."""
     try:
         return (EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S")

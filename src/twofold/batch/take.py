@@ -107,9 +107,8 @@ def take(
             plain = plain_schema(schema, numbers_of(signature))
             columns = lay_out(as_input(given.query, plain)).read
             wanted = pa.schema([plain.field(name) for name in columns])
-            for name in unreadable(wanted):
-                got = str(plain.field(name).type)
-                fix = "Write CAST(... AS text) in the query."
+            for name, got in unreadable(schema, columns).items():
+                fix = "Write CAST(... AS text) or CAST(... AS numeric) in the query."
                 where = f"{given.query.given}: {name}"
                 raise InvalidInput(problem(where, "a type that files have", got, fix))
             answered = stage.keep_answer(tables_of(batches, wanted), wanted, read_at)

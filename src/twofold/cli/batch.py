@@ -1,4 +1,4 @@
-"""`twofold batch run`, `list`, `status`, `resume`, `report`."""
+"""`twofold batch run`, `list`, `status`, `resume`, `report`, `quarantine`, `repair`."""
 
 from __future__ import annotations
 
@@ -155,7 +155,34 @@ def report(run_id: str, output: Path, html: Path, as_json: bool) -> None:  # noq
         raise InvalidInput(problem(run_id, "a committed run", f"one {found.phase}", fix))
     write_html(found.manifest, html)
     if as_json:
-        print_json({"html": str(html)})
+        print_json({"file": str(html)})
+
+
+@batch.command()
+@click.argument("run_id")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@output_option
+@registry_option
+@json_option
+@command
+def quarantine(run_id: str, file: Path, output: Path, registry: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Write the rows that a run set aside to FILE, as its input has them, to be mended.
+
+    FILE ends in .parquet, .csv, .jsonl or .arrow. Before the input's columns it has
+    each row's number (row) and what is wrong (field, reason). Mend the rows and give
+    the file to `twofold batch repair`.
+    """
+    from twofold.app.batch import ExportRequest, export_quarantine  # noqa: PLC0415 - heavy
+
+    settings = settings_from({"registry": registry})
+    request = ExportRequest(output=output, run_id=run_id, file=file)
+    rows = export_quarantine(request, registry=settings.registry, settings=settings.batch)
+    if as_json:
+        print_json({"file": str(file), "rows": rows})
+        return
+    then = f"twofold batch repair {run_id} {file} --output {output}"
+    talk().print(f"{rows:,} rows to mend; then: {then}", soft_wrap=True)
+    print_result(str(file))
 
 
 @batch.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ import pytest
 
 from twofold.app.batch import (
     BatchSettings,
+    ExportRequest,
     Phase,
     RunRequest,
     RunState,
     Watch,
+    export_quarantine,
     list_runs,
     resume_run,
     run_batch,
@@ -261,6 +264,22 @@ def test_a_run_that_does_not_exist_is_not_resumed(source: pa.Table, run_id: str)
     interrupt()
     with pytest.raises(InvalidInput, match=r"expected a run nope, got these: night|^run id: expec"):
         resume_run(OUT, run_id, watch=watch())
+
+
+def test_rows_set_aside_are_handed_out_by_the_signature_of_the_runs_version(
+    folder: Path, table: pa.Table
+) -> None:
+    rows = table.slice(0, 20).to_pylist()
+    name = next(name for name in table.column_names if name != "customer")
+    rows[3][name] = None
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), "in.parquet")
+    manifest = run_batch(request(run_id="night"), settings=SMALL, watch=watch()).manifest
+    asked = ExportRequest(OUT, "night", Path("aside.jsonl"))
+    assert export_quarantine(asked, registry=Path("registry")) == manifest.rows_quarantined == 1
+    (line,) = Path("aside.jsonl").read_bytes().splitlines()
+    assert json.loads(line)["row"] == 3
+    with pytest.raises(UnknownModel):
+        export_quarantine(asked, registry=Path("nowhere"))
 
 
 def test_a_report_that_cannot_be_written_leaves_what_was_there(source: pa.Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from twofold.batch.inputs import describe_files, open_input, read_chunks
 from twofold.batch.plan import Plan
 from twofold.batch.watch import Step
 from twofold.errors import InvalidInput
+
+INLINE_VECTOR = "^Bg9^0rr910000000000iXQKl0rr91000315c8Xg00031"
+"""The rows 0 and 1 as a bitmap, in the log itself."""
 
 
 def read(source: object, columns: list[str]) -> list[dict[str, Any]]:
@@ -134,6 +138,51 @@ def test_a_table_that_maps_columns_is_refused(tmp_path: Path) -> None:
     mapped = '"configuration":{"delta.columnMapping.mode":"name"}'
     log.write_text(text.replace('"configuration":{}', mapped))
     with pytest.raises(InvalidInput, match="expected a"):
+        open_input(str(tmp_path))
+
+
+def with_deletion_vectors(folder: Path, rows_deleted: int) -> None:
+    """Make a table whose log has the feature, and says that its first rows are gone."""
+    write_deltalake(folder, rows(1, 2, 3))
+    log = folder / "_delta_log"
+    entries = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    (add,) = [entry["add"] for entry in entries if "add" in entry]
+    protocol = {
+        "minReaderVersion": 3,
+        "minWriterVersion": 7,
+        "readerFeatures": ["deletionVectors"],
+        "writerFeatures": ["deletionVectors"],
+    }
+    changes = [{"protocol": protocol}]
+    if rows_deleted:
+        remove = {"path": add["path"], "deletionTimestamp": 1, "dataChange": True}
+        vector = {
+            "storageType": "i",
+            "pathOrInlineDv": INLINE_VECTOR,
+            "sizeInBytes": 36,
+            "cardinality": rows_deleted,
+        }
+        changes += [{"remove": remove}, {"add": add | {"deletionVector": vector}}]
+    (log / f"{1:020}.json").write_text("\n".join(json.dumps(change) for change in changes) + "\n")
+
+
+def test_a_table_with_rows_deleted_by_vectors_is_refused(tmp_path: Path) -> None:
+    with_deletion_vectors(tmp_path, 2)
+    with pytest.raises(InvalidInput, match=r"deletion vectors in some of them\. REORG TABLE"):
+        open_input(str(tmp_path))
+    assert len(read(f"delta:{tmp_path}@0", ["id"])) == 3
+
+
+def test_a_table_that_may_have_deletion_vectors_but_has_none_is_read(tmp_path: Path) -> None:
+    with_deletion_vectors(tmp_path, 0)
+    assert len(read(tmp_path, ["id"])) == 3
+
+
+def test_a_table_whose_reader_features_are_not_known_is_refused(tmp_path: Path) -> None:
+    with_deletion_vectors(tmp_path, 0)
+    log = tmp_path / "_delta_log" / f"{1:020}.json"
+    log.write_text(log.read_text().replace("deletionVectors", "rowsInTheClouds"))
+    with pytest.raises(InvalidInput, match="rowsInTheClouds"):
         open_input(str(tmp_path))
 
 

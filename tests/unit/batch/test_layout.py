@@ -29,10 +29,10 @@ STAMP = Stamp("3", "night", datetime(2026, 1, 31, 12, 30, 15, 123457, tzinfo=UTC
 
 def source(*schemas: pa.Schema) -> Input:
     files = tuple(
-        OpenFile(Path(f"f{number}.parquet"), schema, None, 0, 0)
+        OpenFile(Path(f"f{number}.parquet"), schema, None, 0, 0, tuple(schema.names))
         for number, schema in enumerate(schemas)
     )
-    return Input("in", FORMATS[0], files)
+    return Input("in", "in", FORMATS[0], files)
 
 
 def layout(
@@ -224,8 +224,10 @@ def in_folders(
         extra = [pa.field(name, pa.string()) for name in values if name not in own.names]
         in_both = frozenset(values).intersection(own.names)
         found = pa.schema([*own, *extra])
-        files.append(OpenFile(Path(f"f{number}"), found, None, 0, 0, values, in_both))
-    return Input("in", kind, tuple(files))
+        names = tuple(own.names)
+        path = Path(f"f{number}")
+        files.append(OpenFile(path, found, None, 0, 0, names, values, in_both))
+    return Input("in", "in", kind, tuple(files))
 
 
 DAY = Field(name="day", type="int64")

@@ -10,11 +10,21 @@ import pyarrow as pa
 import pytest
 from obstore.store import MemoryStore
 
-from twofold.batch import objects
+from twofold.batch import find, objects
+from twofold.batch.find import find_files
 from twofold.batch.inputs import check_unchanged, open_input, read_chunks
-from twofold.batch.objects import find_objects, matches, split_url, words_of
+from twofold.batch.objects import (
+    ENDPOINTS,
+    check_endpoint,
+    find_objects,
+    matches,
+    split_url,
+    words_of,
+)
 from twofold.batch.plan import Plan
-from twofold.errors import InvalidInput
+from twofold.errors import ConfigError, InvalidInput
+
+NOBODY = "no credentials in the environment, nor by a role of this machine"
 
 Put = Callable[[str, bytes], None]
 
@@ -27,7 +37,9 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Put:
 
 
 def found(url: str) -> list[str]:
-    return sorted(file.key for file in find_objects(url, suffixes=[".csv", ".parquet"]))
+    return sorted(
+        file.key for file in find_objects(url, suffixes=[".csv", ".parquet"], marker="_log")
+    )
 
 
 def read(url: str, columns: list[str], first_row: int = 0) -> dict[str, list[Any]]:
@@ -54,6 +66,31 @@ def test_objects_folders_and_globs(put: Put) -> None:
     assert found("s3://bucket/none") == []
     with pytest.raises(InvalidInput, match="nothing there"):
         open_input("s3://bucket/none")
+
+
+def test_objects_of_a_delta_table_are_not_read_without_its_log(put: Put) -> None:
+    for key in ("a/t/_delta_log/0.json", "a/t/day=1/x.csv", "a/t/y.csv", "a/tx/z.csv", "b/x.csv"):
+        put(key, b"id\n1\n")
+    for below in ("a", "a/t/y.csv", "a/t/day=1", "a/t/*.csv", "a/t/day=1/x.csv", "**/y.csv", ""):
+        with pytest.raises(InvalidInput, match=r"Read it as delta:s3://bucket/a/t,"):
+            find_files(f"s3://bucket/{below}")
+    for below in ("a/tx", "a/tx/z.csv", "b", "b/*.csv", "a/*/z.csv"):
+        assert len(find_files(f"s3://bucket/{below}")) == 1
+    put("_delta_log/0.json", b"")
+    with pytest.raises(InvalidInput, match=r"Read it as delta:s3://bucket,"):
+        find_files("s3://bucket/b/x.csv")
+
+
+def test_who_may_not_look_beside_an_object_may_read_it(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a/x.csv", b"id\n1\n")
+
+    def forbidden(root: str, folder: str) -> bool:
+        raise PermissionError("AccessDenied")
+
+    monkeypatch.setattr(find, "has_objects", forbidden)
+    assert len(find_files("s3://bucket/a/x.csv")) == 1
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "arrow", "arrows", "jsonl"])
@@ -116,8 +153,63 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_what_a_store_says_is_told_without_signatures() -> None:
-    assert words_of(OSError("GET https://x/y?sig=hush failed")) == "GET https://x/y?... failed"
+@pytest.mark.parametrize("url", ["s3://b//x", "s3://b/a//x.csv", "gs://b/a/../x", "s3://b/./"])
+def test_a_key_that_is_no_path_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match="expected a key without empty parts"):
+        split_url(url)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("GET https://x/y?sig=hush failed", "GET https://x/y?... failed"),
+        ("GET https://me:hush@x/y failed:", "GET https://...@x/y failed"),
+        (
+            "HEAD: 403: <Error><Code>AccessDenied</Code>\n<Message>No.</Message><Key>hush</Key>",
+            "AccessDenied: No",
+        ),
+        (
+            'HEAD http://x: error sending request\n\nDebug source:\nOs { message: "refused" }',
+            "HEAD http://x: error sending request: refused",
+        ),
+        (
+            "PUT http://x/latest/api/token: \x1b[31m404\x1b[0m",
+            f"{NOBODY} (PUT http://x/latest/api/token: 404)",
+        ),
+        ("", "OSError"),
+    ],
+)
+def test_what_a_store_says_is_told_in_a_line_without_secrets(said: str, told: str) -> None:
+    assert words_of(OSError(said)) == told
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, None),
+        ({"AWS_ENDPOINT_URL": "https://minio:9000"}, None),
+        ({"AWS_ENDPOINT": "http://localhost:9000/path", "AWS_ALLOW_HTTP": "True"}, None),
+        ({"AWS_ENDPOINT_URL": "http://localhost:9000"}, "set AWS_ALLOW_HTTP=true"),
+        ({"AWS_ENDPOINT_URL": "localhost:9000"}, "AWS_ENDPOINT_URL: expected a URL such as"),
+        ({"AWS_ENDPOINT_URL_S3": "https://me:hush@localhost"}, "without a user or a parameter"),
+        ({"AWS_ENDPOINT_URL_S3": "https://localhost?key=hush"}, "without a user or a parameter"),
+        ({"AWS_ENDPOINT_URL": ""}, "AWS_ENDPOINT_URL: expected a URL such as"),
+    ],
+)
+def test_an_endpoint_that_no_library_could_ask_is_refused(
+    environment: dict[str, str], says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*ENDPOINTS, "AWS_ALLOW_HTTP"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    check_endpoint("gs://bucket")
+    if says is None:
+        check_endpoint("s3://bucket")
+        return
+    with pytest.raises(ConfigError, match=says) as caught:
+        check_endpoint("s3://bucket")
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

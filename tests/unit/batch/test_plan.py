@@ -26,6 +26,6 @@ def test_the_same_row_falls_into_the_same_batch_wherever_reading_began(
 
 
 def test_part_names_sort_in_the_order_of_the_rows() -> None:
-    names = [part_name(index, ".csv") for index in (0, 1, 9, 10, 99_999, 100_000)]
+    names = [part_name(index, ".parquet") for index in (0, 1, 9, 10, 99_999, 100_000)]
     assert names == sorted(names)
     assert names[0] == "part-000000.csv"

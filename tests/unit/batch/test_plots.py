@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from twofold.batch.plots import category_plot, histogram_plot, share_plot
+import pytest
+
+from twofold.batch.plots import category_plot, histogram_plot, page_text, share_plot
 from twofold.batch.statistics import Category, Histogram
 
 EVIL = '<script>"&'
@@ -48,3 +50,28 @@ def test_shares_fill_the_width() -> None:
         for bar in elements(share_plot([("now", 3), ("bad", 1)], "some"), "rect")
     ]
     assert widths == [240.0, 80.0]
+
+
+def test_texts_without_a_sample_have_a_bar_together() -> None:
+    svg = category_plot([], "a", rows=4, sample_rows=4, unseen_rows=3)
+    assert len(elements(svg, "rect")) == 1
+    assert "75.0%" in svg
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("", '""'),
+        ("x" * 20, "x" * 20),
+        ("x" * 21, "x" * 19 + "…"),
+        ("\u9577" * 10, "\u9577" * 10),
+        ("\u9577" * 11, "\u9577" * 9 + "…"),
+    ],
+)
+def test_long_texts_are_cut_to_the_room_beside_the_bars(text: str, label: str) -> None:
+    svg = category_plot([Category(value=text, rows=1, sample_rows=1)], "a", rows=1, sample_rows=1)
+    assert elements(svg, "text")[0].text == label
+
+
+def test_signs_that_a_page_can_not_have_or_that_turn_it_are_replaced() -> None:
+    assert page_text("a\x00b\u202ec\ud800<\n") == "a\ufffdb\ufffdc\ufffd&lt;\n"

@@ -119,7 +119,7 @@ def test_what_the_database_or_the_model_refuses_is_said(
 ) -> None:
     with pytest.raises(InvalidInput, match=says):
         bench.run(database, query=query)
-    assert not (bench.attempt / "answer" / "answer.parquet").exists()
+    assert not list(bench.output.rglob("answer.parquet"))
 
 
 def test_a_query_without_a_database_and_a_database_that_is_not_there(bench: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 from twofold.batch.manifest import Manifest, read_manifest
 from twofold.batch.report import render_report
 from twofold.batch.statistics import Category, ColumnStatistics, Histogram, Numbers
+from twofold.batch.summary import FIX
 
 EVIL = "<img src=x onerror=alert(1)>&\"'</style></title>"
 VOID = {"meta", "rect", "path"}
@@ -72,6 +73,12 @@ def evil(manifest: Manifest) -> Manifest:
     return msgspec.structs.replace(manifest, run_id=EVIL, model=model, statistics=statistics)
 
 
+def with_fields(manifest: Manifest, *fields: ColumnStatistics) -> Manifest:
+    assert manifest.statistics is not None
+    statistics = msgspec.structs.replace(manifest.statistics, fields=fields)
+    return msgspec.structs.replace(manifest, statistics=statistics)
+
+
 def test_the_page_tells_what_ran_how_many_and_how_good(manifest: Manifest) -> None:
     page = render_report(manifest)
     for said in ("night", "doubler@1", "in.parquet", "rows in", "32", "amount", "plan", "SHA-256"):
@@ -114,3 +121,76 @@ def test_a_run_without_statistics_has_a_page(manifest: Manifest, tmp_path: Path)
     page = render_report(msgspec.structs.replace(manifest, statistics=None))
     assert "made without" in page
     assert Tags(page).open == []
+
+
+def test_texts_that_the_sample_lacks_have_a_bar_where_there_is_a_sample(manifest: Manifest) -> None:
+    known = (Category(value="known", rows=5, sample_rows=5),)
+    new = (Category(value="new", rows=4, sample_rows=0),)
+    facts: dict[str, Any] = {"numbers": None, "histogram": None, "unseen": new, "unseen_rows": 4}
+    with_sample = column("word", categories=known, **facts)
+    without = column("word", sample_rows=0, **facts)
+    page = render_report(with_fields(manifest, with_sample))
+    assert "(not in the sample)" in page
+    assert "not in the sample 40.00%: new" in page
+    page = render_report(with_fields(manifest, without))
+    assert "not in the sample" not in page
+    assert ">new</text>" in page
+
+
+def test_a_column_without_rows_claims_no_shares(manifest: Manifest) -> None:
+    known = (Category(value="known", rows=0, sample_rows=5),)
+    empty = column("word", rows=0, nulls=0, numbers=None, histogram=None, categories=known)
+    page = render_report(with_fields(manifest, empty))
+    card = page[page.index("<h3><span>word") :].partition("</article>")[0]
+    assert "no values in this run" in card
+    assert "<svg" not in card
+    assert ">0.00%" not in card
+
+
+def test_ends_of_times_are_those_of_the_picture(manifest: Manifest) -> None:
+    days = Histogram(start=0.0, stop=86_400e6 * 31, shares=(1.0,), sample_shares=())
+    day = Histogram(start=0.0, stop=3_600e6, shares=(1.0,), sample_shares=())
+    page = render_report(
+        with_fields(
+            manifest,
+            msgspec.structs.replace(column("days", histogram=days), type="timestamp"),
+            msgspec.structs.replace(column("day", histogram=day), type="timestamp"),
+        )
+    )
+    for end in ("1970-01-01", "1970-02-01", "1970-01-01T00:00:00", "1970-01-01T01:00:00"):
+        assert f">{end}</text>" in page
+
+
+def test_many_warnings_are_folded_and_advice_is_given_once(manifest: Manifest) -> None:
+    assert manifest.statistics is not None
+    warnings = tuple(f"x{at}: expected less, got more. {FIX}" for at in range(300))
+    statistics = msgspec.structs.replace(manifest.statistics, warnings=warnings)
+    page = render_report(msgspec.structs.replace(manifest, statistics=statistics))
+    assert page.count(FIX) == 1
+    assert "300 warnings" in page
+    assert "<summary>292 more</summary>" in page
+    assert "x299: expected" in page
+
+
+def test_a_page_says_what_it_leaves_out(manifest: Manifest) -> None:
+    columns = tuple(column(f"x{at}") for at in range(600))
+    page = render_report(with_fields(manifest, *columns))
+    assert "The 60 of 600 fields that drifted most." in page
+    assert "and 101 more; the manifest lists them all." in page
+    page = render_report(msgspec.structs.replace(manifest, rows_quarantined=11))
+    assert "and 10 rows for other reasons." in page
+
+
+def test_types_of_columns_are_told_in_words(manifest: Manifest) -> None:
+    page = render_report(manifest)
+    assert "dictionary" not in page
+    assert "model_version string" in page
+
+
+def test_a_run_without_rows_has_a_page(bench: Any) -> None:
+    bench.run(bench.parquet(bench.table([])))
+    found = read_manifest(bench.committed)
+    assert found is not None
+    page = render_report(found)
+    assert Tags(page).open == []
+    assert "no values in this run" in page

@@ -28,7 +28,7 @@ def test_crash_before_any_durable_step_is_healed_with_the_same_bytes(
     steps: list[Step] = []
     undisturbed.run(undisturbed.parquet(undisturbed.table(VALUES)), at=steps.append)
     wanted = undisturbed.digests()
-    assert set(steps) == set(Step) - {Step.ANSWER, Step.EXCHANGE}
+    assert set(steps) == set(Step) - {Step.ANSWER, Step.EXCHANGE}  # of queries and repairs
     for number, step in enumerate(steps):
         bench = new_bench()
         source = bench.parquet(bench.table(VALUES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,42 @@ ROW = st.tuples(
     st.none() | st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=2),
     st.floats(-1e6, 1e6),
 )
+
+
+def some_rows(count: int) -> list[tuple[Any, ...]]:
+    """Rows of all magnitudes and their limits."""
+    choice = random.Random(7)  # noqa: S311 - test data
+
+    def number(limit: float) -> float:
+        return choice.choice([-1, 1]) * limit ** choice.uniform(-1, 1)
+
+    return [
+        tuple(
+            None if choice.random() < 0.1 and at < 7 else value
+            for at, value in enumerate(
+                (
+                    float(np.float32(choice.choice([number(1e37), 0.0, -0.0, 1e-45, 3.4e38]))),
+                    choice.choice([number(1e307), 0.0, -0.0, 5e-324, 1.7e308]),
+                    choice.choice([choice.randrange(-(2**63), 2**63), 2**53 + 1, 7, -(2**63)]),
+                    choice.randrange(2**52),
+                    choice.random() < 0.5,
+                    choice.choice(["a", "b", "new", "x" * 200]),
+                    [number(1e9), number(1e9)],
+                    number(1e6),
+                )
+            )
+        )
+        for _ in range(count)
+    ]
+
+
+MADE = some_rows(200)
+# Mostly ready-made ones: drawing dozens of rows value by value takes its time.
+ROWS = st.builds(
+    lambda made, drawn: [*(MADE[at] for at in made), *drawn],
+    st.lists(st.integers(0, len(MADE) - 1), max_size=40),
+    st.lists(ROW, max_size=2),
+)
 SAMPLE = [
     (1.5, 2.5, 7, 10**15, True, "a", [0.0, 1.0], 3.0),
     (2.5, 1e6, 9, 10**15 + 1, False, "b", [0.5, 1.5], 4.0),
@@ -73,7 +110,7 @@ def sliced(found: list[pa.Array], start: int, stop: int) -> list[pa.Array]:
     return [column.slice(start, stop - start) for column in found]
 
 
-@given(st.lists(ROW, max_size=40), st.integers(0, 40), st.integers(0, 40))
+@given(ROWS, st.integers(0, 40), st.integers(0, 40))
 def test_batches_of_any_cut_and_order_make_the_same_partition(
     rows: list[tuple[Any, ...]], first: int, second: int
 ) -> None:
@@ -84,7 +121,7 @@ def test_batches_of_any_cut_and_order_make_the_same_partition(
 
 
 @pytest.mark.skipif(kernel() is None, reason="the kernel wasn't built")
-@given(st.lists(ROW, max_size=40), st.integers(0, 9))
+@given(ROWS, st.integers(0, 9))
 def test_the_kernel_counts_as_numpy_does(rows: list[tuple[Any, ...]], start: int) -> None:
     found = sliced(columns(rows), min(start, len(rows)), len(rows))
     native = partition([found])
@@ -96,7 +133,7 @@ def test_the_kernel_counts_as_numpy_does(rows: list[tuple[Any, ...]], start: int
         module.kernel = before
 
 
-@given(st.lists(ROW, min_size=1, max_size=40))
+@given(ROWS.filter(len))
 def test_counts_limits_and_means_are_those_of_the_values(rows: list[tuple[Any, ...]]) -> None:
     made = sketcher()
     found = made.partition([made.sketch(columns(rows))], ())

@@ -42,10 +42,30 @@ def test_enums_json_and_views_are_text_and_the_rest_stays() -> None:
     assert plain_batch(batch, schema).column("enum").to_pylist() == ["a", "b"]
 
 
-def test_bytes_that_only_the_database_reads_stay_as_they_are_and_are_named() -> None:
-    kind = pa.opaque(pa.binary(), "inet", "PostgreSQL")
-    column = pa.ExtensionArray.from_storage(kind, pa.array([b"x"]))
-    batch = pa.RecordBatch.from_arrays([column], names=["host"])
-    schema = plain_schema(batch.schema, [])
-    assert unreadable(schema) == ["host"]
-    assert plain_batch(batch, schema).column("host").equals(column)
+def test_types_that_no_file_has_are_named_also_within_others() -> None:
+    inet = pa.opaque(pa.binary(), "inet", "PostgreSQL")
+    span = pa.month_day_nano_interval()
+    schema = pa.schema(
+        [
+            pa.field("host", inet),
+            pa.field("hosts", pa.list_(inet)),
+            pa.field("age", span),
+            pa.field("both", pa.struct([("a", pa.int64()), ("b", pa.list_(span))])),
+            pa.field("some", pa.sparse_union([pa.field("x", pa.int8())])),
+            pa.field("price", pa.int64(), metadata={"POSTGRESQL:type": "money"}),
+            pa.field("count", pa.int64(), metadata={"POSTGRESQL:type": "int8"}),
+            pa.field("exact", pa.opaque(pa.string(), "numeric", "PostgreSQL")),
+            pa.field("token", pa.uuid()),
+            pa.field("day", pa.dictionary(pa.int8(), pa.string())),
+        ]
+    )
+    found = {
+        "host": "inet",
+        "hosts": "inet",
+        "age": "interval",
+        "both": "interval",
+        "some": "union",
+        "price": "money",
+    }
+    assert unreadable(schema, schema.names) == found
+    assert unreadable(schema, ["age", "token"]) == {"age": "interval"}

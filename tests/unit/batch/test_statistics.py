@@ -39,6 +39,7 @@ def number_sketch(counts: dict[int, int], nulls: int, total: float) -> NumberSke
     )
 
 
+WORDS = st.text("ab\x00é😀", max_size=2)
 NUMBERS = st.builds(
     number_sketch,
     st.dictionaries(st.integers(-8160, 8160), st.integers(1, 2**40), max_size=5),
@@ -48,13 +49,11 @@ NUMBERS = st.builds(
 TEXTS = st.builds(
     TextSketch,
     st.tuples(st.integers(0, 9), st.integers(0, 9)),
-    st.dictionaries(st.text(max_size=2), st.integers(1, 9), max_size=4),
+    st.dictionaries(WORDS, st.integers(1, 9), max_size=4),
     st.integers(0, 9),
     st.integers(0, 9),
 )
-REASONS = st.dictionaries(
-    st.tuples(st.text(max_size=2), st.text(max_size=2)), st.integers(1, 9), max_size=3
-)
+REASONS = st.dictionaries(st.tuples(WORDS, WORDS), st.integers(1, 9), max_size=3)
 SKETCHES = st.builds(Sketch, st.integers(0, 99), st.tuples(NUMBERS, TEXTS), REASONS)
 
 

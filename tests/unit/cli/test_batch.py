@@ -284,13 +284,10 @@ def test_the_status_of_a_committed_run_has_its_manifest(cli: Any, broken: None) 
     assert (found["rows_done"], found["rows_quarantined"]) == (20, 2)
     assert found["manifest"] == manifest
     assert found["started_at"] == manifest["started_at"]
-    lines = cli("batch", "status", "night", *OUT).stdout.splitlines()
-    assert lines[:3] == [
-        "night  committed  price@1",
-        "rows 20 of 20, quarantined 2",
-        "in out/night",
-    ]
-    assert lines[3].split()[:2] == ["column", "PSI"]
+    facts = ["night  committed  price@1", "rows 20 of 20, quarantined 2", "in out/night"]
+    shown = cli("batch", "status", "night", *OUT).stdout.splitlines()
+    assert shown[:3] == facts
+    assert shown[3].split()[:2] == ["column", "PSI"]
 
 
 @pytest.mark.parametrize("command", ["status", "resume"])
@@ -305,6 +302,27 @@ def test_a_run_that_does_not_exist_is_answered_with_those_that_do(cli: Any, comm
         "exit_code": 1,
     }
     assert "run id: expected 1 to 64" in cli.said("batch", command, "../night", *OUT, code=1)
+
+
+def test_what_was_set_aside_is_handed_out_mended_and_put_back(cli: Any, broken: None) -> None:
+    assert cli.json(*BROKEN, "--key", "id")["manifest"]["rows_quarantined"] == 2
+    result = cli("batch", "quarantine", "night", "aside.parquet", *OUT)
+    assert result.stdout == "aside.parquet\n"
+    said = " ".join(result.stderr.split())
+    assert said == ("2 rows to mend; then: twofold batch repair night aside.parquet --output out")
+    aside = pq.read_table("aside.parquet")
+    assert aside["row"].to_pylist() == [0, 1]
+    assert aside["reason"].to_pylist()[0].startswith("expected float64, got null")
+    assert cli.json("batch", "quarantine", "night", "aside.csv", *OUT) == {
+        "file": "aside.csv",
+        "rows": 2,
+    }
+    error = cli.json("batch", "quarantine", "night", "aside.csv", *OUT, code=1)
+    assert error["error"].startswith("aside.csv: expected a new file, got one that is there")
+    place = aside.column_names.index("x")
+    pq.write_table(aside.set_column(place, "x", pa.array([1.0, 2.0])), "mended.parquet")
+    manifest = cli.json("batch", "repair", "night", "mended.parquet", *OUT)["manifest"]
+    assert (manifest["rows_predicted"], manifest["rows_quarantined"]) == (20, 0)
 
 
 def test_an_interrupted_run_is_resumed_and_says_what_was_there(cli: Any) -> None:
