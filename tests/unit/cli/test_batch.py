@@ -32,6 +32,7 @@ SUMMARY = {
     "rows_done",
     "rows_total",
     "rows_quarantined",
+    "into",
     "manifest",
 }
 
@@ -84,7 +85,14 @@ def test_a_run_gives_its_folder_as_the_result_and_says_how_it_went(cli: Any) -> 
 
 def test_with_json_the_result_is_the_manifest_and_how_it_came_about(cli: Any) -> None:
     done = cli.json(*RUN, "--key", "id", "--keep", "s", "--keep", "x")
-    assert done.keys() == {"state", "folder", "elapsed_s", "rows_resumed", "manifest"}
+    assert done.keys() == {
+        "state",
+        "folder",
+        "elapsed_s",
+        "rows_resumed",
+        "deliveries",
+        "manifest",
+    }
     assert (done["state"], done["folder"], done["rows_resumed"]) == ("committed", "out/night", 0)
     manifest = done["manifest"]
     assert (manifest["key"], manifest["keep"]) == ("id", ["s", "x"])
