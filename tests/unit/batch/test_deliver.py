@@ -62,7 +62,7 @@ def test_what_a_target_cannot_take_is_refused_before_anything_is_predicted(
     calls: list[Any] = []
     predictor = type(bench.predictor)(on_call=lambda: calls.append(1))
     for into, more, says in [
-        (f"delta:{tmp_path}/lake", {}, "no prediction .double."),
+        (f"delta:{tmp_path}/lake", {}, r"no prediction .double."),
         ("sqlite:crm.db", {}, "the name of a table"),
         (f"sqlite:{tmp_path}/crm.db?table=p", {"format": "csv"}, "expected parts in parquet or"),
         ("postgresql://me@127.0.0.1:1/db?table=p", {}, "PGPASSWORD"),
@@ -78,7 +78,7 @@ def test_of_a_query_the_columns_are_checked_once_it_is_answered(bench: Any, tmp_
         connection.execute("CREATE TABLE t AS SELECT 'c0' AS id, 1.0 AS amount, 'basic' AS plan")
     connection.close()
     write_deltalake(tmp_path / "lake", pa.table({"id": [1]}))
-    with pytest.raises(InvalidInput, match="no prediction .double."):
+    with pytest.raises(InvalidInput, match=r"no prediction .double."):
         bench.run(
             f"sqlite:{tmp_path}/in.db", query="SELECT * FROM t", into=(f"delta:{tmp_path}/lake",)
         )
@@ -132,8 +132,8 @@ def test_a_commit_that_is_unknown_is_an_error_of_its_own(
 
     run = bench.run_with_bad_rows()
     monkeypatch.setattr(IntoTable, "deliver", lose)
+    target = target_of(f"sqlite:{tmp_path}/crm.db?table=p")
     with pytest.raises(DeliveryUnknown, match="Deliver it again"):
-        target = target_of(f"sqlite:{tmp_path}/crm.db?table=p")
         deliver(run.folder, run.manifest, [target], Watch())
 
 

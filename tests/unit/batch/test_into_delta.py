@@ -90,7 +90,7 @@ def test_of_two_at_once_one_delivers_and_the_other_finds_it(bench: Any, target: 
 def test_a_table_with_other_columns_is_refused_naming_them(bench: Any, target: IntoDelta) -> None:
     run = bench.run_with_bad_rows()
     write_deltalake(target.root, pa.table({"id": [1], "prediction": [0.5]}))
-    with pytest.raises(NotDelivered, match="no model_version .string.*id as int64 instead of str"):
+    with pytest.raises(NotDelivered, match=r"no model_version .string.*id as int64 instead of str"):
         target.check("night", run.schema())
     with pytest.raises(NotDelivered, match="id as int64"):
         bench.deliver(target)

@@ -127,9 +127,7 @@ def test_what_is_cut_off_among_the_rows_leaves_nothing(
     assert rows_of(target) == predicted(1, 9)
 
 
-def test_of_two_at_once_one_delivers_and_the_other_finds_it(
-    bench: Any, target: IntoTable
-) -> None:
+def test_of_two_at_once_one_delivers_and_the_other_finds_it(bench: Any, target: IntoTable) -> None:
     bench.run_with_bad_rows()
     bench.run_with_bad_rows(run_id="later")
     bench.deliver(target, run_id="later")  # makes the tables
@@ -200,7 +198,7 @@ def test_a_table_that_was_there_with_its_columns_in_another_order_is_filled_by_n
 
 
 def test_names_are_quoted_whatever_is_in_them(bench: Any, tmp_path: Path) -> None:
-    name = '%22x%22%22; DROP TABLE y; --%22'
+    name = "%22x%22%22; DROP TABLE y; --%22"
     for scheme in ("sqlite", "duckdb"):
         target = into_table(f"{scheme}:{tmp_path}/{scheme}.db?table={name}")
         assert target.table == TableName(None, 'x"; DROP TABLE y; --')
