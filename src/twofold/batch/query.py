@@ -28,6 +28,7 @@ from twofold.model.signature import Signature
 POSTGRESQL = ("postgresql", "postgres")
 PASSWORD = re.compile(r"^(\w+://[^/?#@:]*):([^/?#]*)@")
 NUMBERS = ("float32", "float64", "int64")
+PASSWORD_PARAMETER = re.compile(r"[?&]password[=]")
 SECRETS = {"password", "sslpassword", "passfile"}
 
 
@@ -188,7 +189,7 @@ def words_of(error: Exception, address: str) -> str:
     said = " ".join(str(error).split())
     if secret and secret[2]:
         said = said.replace(secret[2], "...")
-    if secret or "password=" in address:
+    if secret or PASSWORD_PARAMETER.search(address):
         said = re.sub(r'(password|"[^"]*://)[^\s"]*', r"\1...", said)
     return said[:500].rstrip(".")
 

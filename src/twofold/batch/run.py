@@ -116,18 +116,7 @@ def run(
 
     layout_of = partial(_lay_out, predictor=predictor, request=request, parts=parts)
     schema = None if given.source is None else layout_of(given.source).schema
-    identity = Identity(
-        run_id=run_id,
-        model=f"{predictor.name}@{predictor.version}",
-        model_digest=predictor.digest,
-        input_fingerprint=given.fingerprint,
-        key=request.key,
-        keep=request.keep,
-        format=parts.name,
-        partition_rows=settings.partition_rows,
-        as_of=_utc(request.as_of),
-    )
-
+    identity = _identity(predictor, request, settings, given)
     before = partial(_committed_before, stage, identity, given, began_s)
     if found := before():
         return found
@@ -147,8 +136,24 @@ def run(
         if schema is None:
             check_targets(targets, run_id, parts, layout.schema)
         work = Work(predictor, request.registry, source, layout, settings, sketcher)
-        job = _Job(work, taken, parts, sight, tuple(target.name for target in targets))
+        job = _Job(work, taken, parts, sight, _names(request))
         return _Attempt(job, stage, watch, began_s, ledger).go(started)
+
+
+def _identity(
+    predictor: Predictor, request: RunRequest, settings: BatchSettings, given: Given
+) -> Identity:
+    return Identity(
+        run_id=request.run_id or "",
+        model=f"{predictor.name}@{predictor.version}",
+        model_digest=predictor.digest,
+        input_fingerprint=given.fingerprint,
+        key=request.key,
+        keep=request.keep,
+        format=request.format,
+        partition_rows=settings.partition_rows,
+        as_of=_utc(request.as_of),
+    )
 
 
 def _committed_before(
@@ -199,10 +204,15 @@ def _start(
         started_at=now,
         rows_total=given.source.rows_total if given.source else None,
         query=given.query.text if given.query else None,
-        into=tuple(target.name for target in targets_of(request.into)),
+        into=_names(request),
     )
     stage.start(started)
     return started, ledger
+
+
+def _names(request: RunRequest) -> tuple[str, ...]:
+    """What is recorded of the targets."""
+    return tuple(target.name for target in targets_of(request.into))
 
 
 def _set_aside(results: list[Predicted]) -> pa.Table:
