@@ -10,6 +10,7 @@ import dataclasses
 import fnmatch
 import functools
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -309,6 +310,9 @@ def _store(root: str) -> Any:
     obstore = _obstore()
     stores = obstore.store
     scheme, _, bucket = root.partition("://")
+    # Options given here take the place of all that the environment says of the client.
+    http = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes", "on", "y"}
+    plain = {"allow_http": True} if scheme == "s3" and http else {}
     make = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}[scheme]
     try:
         return make(
@@ -316,6 +320,7 @@ def _store(root: str) -> Any:
             client_options={
                 "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
                 "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+                **plain,
             },
             retry_config={
                 "max_retries": MAX_RETRIES,
