@@ -13,7 +13,9 @@ TwofoldError
 ├── PredictionFailed     the model's author: predict raised, or broke its own signature
 ├── BudgetExceeded       the caller's data: more rows were quarantined than the run allows
 ├── LeaseHeld            nobody: another process works on this run
+├── DeliveryFailed       the operator: the run is committed, but isn't where else it was to go
 └── CommitUnknown        the operator: look at the output before any retry
+    └── DeliveryUnknown  the operator: the same for where else it was to go; do it again
 
 A message reads `where: expected X, got Y. Fix.`, in the reader's own words.
 """
@@ -107,8 +109,16 @@ class LeaseHeld(TwofoldError):
     """Another process is working on this run."""
 
 
+class DeliveryFailed(TwofoldError):
+    """The run is committed, but nothing of it came to some of its targets."""
+
+
 class CommitUnknown(TwofoldError):
     """Whether the run was committed can't be told; look at the output before any retry."""
+
+
+class DeliveryUnknown(CommitUnknown):
+    """The run is committed; whether a target has it can't be told. A retry is safe, and tells."""
 
 
 def problem(where: str, expected: str, got: str, fix: str) -> str:

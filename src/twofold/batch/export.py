@@ -123,7 +123,7 @@ def _same_input(run: Manifest) -> Input:
     files = describe_files(source)
     if fingerprint(files) != run.input.fingerprint:
         before = {(file.path, file.digest, file.etag) for file in run.input.files}
-        other = [file.path for file in files if (file.path, file.sha256, file.etag) not in before]
+        other = [file.path for file in files if (file.path, file.digest, file.etag) not in before]
         what = f"another content: {', '.join(other[:3])}" if other else "other files"
         fix = "Rows can't be told by their numbers any more; run the new input under a new run id."
         raise InvalidInput(problem(run.input.given, "the input of the run", what, fix))

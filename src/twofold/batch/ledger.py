@@ -52,6 +52,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
         started_at: When the run started; also the instant beside every prediction.
         rows_total: Rows of the input, if known before reading.
         query: What its database is asked, if it is one.
+        into: Where else it is delivered to once it is committed, without passwords.
     """
 
     format: int = 1
@@ -61,6 +62,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     started_at: datetime
     rows_total: int | None
     query: str | None = None
+    into: tuple[str, ...] = ()
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answered"):

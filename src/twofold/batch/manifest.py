@@ -146,6 +146,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         settings: What else shapes the bytes.
         repairs: What was put in afterwards, in the order in which it was.
         statistics: What fields and predictions held; None if an attempt at the run left it out.
+        into: Where else it was to be delivered to when it was committed, without passwords.
     """
 
     format: Literal[1] = 1
@@ -167,6 +168,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     repairs: tuple[Repair, ...] = ()
     statistics: Statistics | None = None
+    into: tuple[str, ...] = ()
 
 
 def check_counts(manifest: Manifest) -> None:

@@ -34,6 +34,10 @@ ENDPOINT = re.compile(r"(https?)://[^\s/@?#]+(/[^\s?#]*)?")
 TRUE = ("1", "true", "on", "yes", "y")
 ROLES = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")
 """Asked for credentials where the environment has none."""
+PUT_BYTES = 8 << 20
+"""An object up to this length is written in one request, a longer one in parts of it."""
+PUT_CONCURRENCY = 4
+MAX_PUT_PARTS = 10_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAGIC = re.compile(r"[*?\[]")
 USERINFO = re.compile(r"^\w+://[^/]*@")
@@ -159,8 +163,12 @@ def find_object(root: str, key: str) -> ObjectFile | None:
         raise _failed(error) from error
 
 
-def split_url(url: str) -> tuple[str, str]:
+def split_url(url: str, where: str = "INPUT") -> tuple[str, str]:
     """Take a URL apart, into store with bucket, and key.
+
+    Args:
+        url: The URL.
+        where: What the reader gave it as.
 
     Raises:
         InvalidInput: It has a secret in it, no bucket, or a key that can't be asked for.
@@ -169,7 +177,7 @@ def split_url(url: str) -> tuple[str, str]:
         scheme = url.partition("://")[0]
         raise InvalidInput(
             problem(
-                "INPUT",
+                where,
                 f"a URL {scheme}://BUCKET/KEY without a user, a password or a signature",
                 "one that has some",
                 "Say who asks by the store's environment variables, such as AWS_ACCESS_KEY_ID.",
@@ -234,6 +242,70 @@ def has_objects(root: str, folder: str) -> bool:
     return next(list_objects(root, folder), None) is not None
 
 
+def put_if(root: str, key: str, data: bytes, after: ObjectFile | None) -> bool:
+    """Write a small object in the place of another one, or, of None, where there is none.
+
+    Returns:
+        Whether it is written: not, if somebody else was first.
+
+    Raises:
+        OSError: The store can't be asked, or can't do that.
+    """
+    store, obstore = _store(root), _obstore()
+    mode: Any = "create"
+    if after is not None:
+        held = {"e_tag": after.etag, "version": after.version}
+        mode = {name: value for name, value in held.items() if value is not None}
+    try:
+        obstore.put(store, key, data, mode=mode)
+    except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
+        return False
+    except FileExistsError:
+        return False
+    except (obstore.exceptions.BaseError, OSError, NotImplementedError) as error:
+        raise _failed(error) from error
+    return True
+
+
+def put_object(root: str, key: str, pieces: Iterable[bytes], size: int) -> None:
+    """Write an object in the place of any other: nobody sees it before it is whole.
+
+    Args:
+        root: The store and the bucket.
+        key: Its name.
+        pieces: Its bytes; what they raise leaves the object as it was.
+        size: How many bytes that are, at most.
+
+    Raises:
+        OSError: The store can't be written to.
+    """
+    store, obstore = _store(root), _obstore()
+    part_bytes = max(PUT_BYTES, -(-size // MAX_PUT_PARTS))
+    try:
+        if size <= PUT_BYTES:
+            obstore.put(store, key, b"".join(pieces), use_multipart=False)
+            return
+        obstore.put(store, key, pieces, chunk_size=part_bytes, max_concurrency=PUT_CONCURRENCY)
+    except obstore.exceptions.BaseError as error:
+        raise _failed(error) from error
+
+
+def delete_objects(root: str, keys: Sequence[str]) -> None:
+    """Delete objects; those that aren't there are none.
+
+    Raises:
+        OSError: The store refuses.
+    """
+    store, obstore = _store(root), _obstore()
+    for key in keys:
+        try:
+            obstore.delete(store, key)
+        except FileNotFoundError:
+            continue
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise _failed(error) from error
+
+
 def _file(root: str, meta: Any) -> ObjectFile:
     return ObjectFile(
         root=root,
@@ -249,7 +321,7 @@ def _obstore() -> Any:
     try:
         import obstore  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise missing_extra("obstore", "objects", "reading from an object store") from error
+        raise missing_extra("obstore", "objects", "using an object store") from error
     return obstore
 
 

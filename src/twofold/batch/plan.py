@@ -44,3 +44,8 @@ def repaired_name(partition: int, repair: int, suffix: str) -> str:
     under the names it knows.
     """
     return f"part-{partition:06d}-repair-{repair}{suffix}"
+
+
+def repaired_quarantine(repairs: int) -> str:
+    """The quarantine of a run beside which files of before its repairs may lie."""
+    return f"quarantine-repair-{repairs}.parquet" if repairs else "quarantine.parquet"

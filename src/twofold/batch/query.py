@@ -84,8 +84,12 @@ def parse_query(text: str, query: str | None) -> Query | None:
     return Query(f"{scheme}:{path}", query, path)
 
 
-def without_password(url: str) -> str:
+def without_password(url: str, where: str = "INPUT") -> str:
     """Take the secrets out of a PostgreSQL URL.
+
+    Args:
+        url: The URL.
+        where: What the reader gave it as.
 
     Raises:
         InvalidInput: One may be where it can't be told from the rest.
@@ -96,7 +100,7 @@ def without_password(url: str) -> str:
     if given.count("@") > 1 or ("#" in found and "@" in found.partition("#")[2]):
         raise InvalidInput(
             problem(
-                "INPUT",
+                where,
                 "a URL postgresql://USER@HOST/DATABASE",
                 "one with an @ or # in its password",
                 "Write %40 for @ and %23 for #; or give the password in PGPASSWORD or ~/.pgpass.",
@@ -182,14 +186,20 @@ def _check_names(query: Query, schema: pa.Schema) -> None:
         raise InvalidInput(problem(query.given, "columns of different names", got, fix))
 
 
-def _said(query: Query, error: Exception) -> InvalidInput:
-    secret = PASSWORD.match(query.address)
+def words_of(error: Exception, address: str) -> str:
+    """What a database says, in a line, without the password of its address."""
+    secret = PASSWORD.match(address)
     said = " ".join(str(error).split())
     if secret and secret[2]:
         said = said.replace(secret[2], "...")
-    if secret or any(f"{name}=" in query.address for name in SECRETS):
+    if secret or any(f"{name}=" in address for name in SECRETS):
         said = re.sub(r'(password|"[^"]*://)[^\s"]*', r"\1...", said)
+    return said[:500].rstrip(".")
+
+
+def _said(query: Query, error: Exception) -> InvalidInput:
+    said = words_of(error, query.address)
     fix = "Mend the query or the connection; passwords are taken from PGPASSWORD and ~/.pgpass."
     if not query.given.startswith(POSTGRESQL):
         fix = "Mend the query."
-    return InvalidInput(problem(query.given, "an answer", said[:500].rstrip("."), fix))
+    return InvalidInput(problem(query.given, "an answer", said, fix))

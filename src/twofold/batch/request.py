@@ -25,6 +25,7 @@ class RunRequest:
             resume the run, or find it committed.
         as_of: When the input was true (aware); None means when the run first starts.
         query: What to ask the database, if the input is one.
+        into: Where else the committed run is delivered to; no part of what the run is.
     """
 
     model: str
@@ -37,6 +38,7 @@ class RunRequest:
     run_id: str | None = None
     as_of: datetime | None = None
     query: str | None = None
+    into: tuple[str, ...] = ()
 
 
 def new_run_id(now: datetime, taken: Container[str]) -> str:

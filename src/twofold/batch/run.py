@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
+from twofold.batch.deliver import check_targets, targets_of
 from twofold.batch.engine import engine_of
 from twofold.batch.inputs import Input, check_unchanged
 from twofold.batch.layout import Layout, Stamp, lay_out
@@ -36,6 +37,7 @@ from twofold.batch.settings import BatchSettings
 from twofold.batch.sight import Sight, sight_of
 from twofold.batch.stage import Stage, read_ledger
 from twofold.batch.take import Given, Taken, look_at, take
+from twofold.batch.target import Delivery
 from twofold.batch.watch import Progress, Watch
 from twofold.batch.work import Work
 from twofold.errors import BudgetExceeded, InvalidInput, problem
@@ -63,6 +65,7 @@ class RunResult:
         manifest: What it is.
         rows_resumed: Of its rows, those that earlier attempts had finished.
         elapsed_s: Time this call took.
+        deliveries: Where else it is now.
     """
 
     state: RunState
@@ -70,6 +73,7 @@ class RunResult:
     manifest: Manifest
     rows_resumed: int
     elapsed_s: float
+    deliveries: tuple[Delivery, ...] = ()
 
 
 def run(
@@ -81,6 +85,8 @@ def run(
     sample: Sample | None = None,
 ) -> RunResult:
     """Predict an input and commit the predictions, or find that this was done before.
+
+    Where else they go is recorded, and seen to be able to take them; they aren't brought there.
 
     Args:
         predictor: The model of the request.
@@ -94,7 +100,7 @@ def run(
 
     Raises:
         InvalidInput: The input can't be read or doesn't fit; or the run exists with another
-            model, input, key, kept columns or partition size.
+            model, input, key, kept columns or partition size; or a target can't take it.
         BudgetExceeded: Too many rows were set aside. Nothing is committed; the message names
             the file that lists them. A higher limit resumes the run.
         LeaseHeld: Another process works on this run.
@@ -105,26 +111,16 @@ def run(
     run_id = check_name(request.run_id or "", what="--run-id")
     parts = part_format(request.format)
     stage = Stage(request.output, run_id, watch.step, parts)
+    targets = targets_of(request.into)
     given = look_at(request.input, request.query, _recorded_input(stage))
 
     layout_of = partial(_lay_out, predictor=predictor, request=request, parts=parts)
-    if given.source is not None:
-        layout_of(given.source)
-    identity = Identity(
-        run_id=run_id,
-        model=f"{predictor.name}@{predictor.version}",
-        model_digest=predictor.digest,
-        input_fingerprint=given.fingerprint,
-        key=request.key,
-        keep=request.keep,
-        format=parts.name,
-        partition_rows=settings.partition_rows,
-        as_of=_utc(request.as_of),
-    )
-
+    schema = None if given.source is None else layout_of(given.source).schema
+    identity = _identity(predictor, request, settings, given)
     before = partial(_committed_before, stage, identity, given, began_s)
     if found := before():
         return found
+    check_targets(targets, run_id, parts, schema)
     stage.make_folder()
     with hold_lease(stage.folder, run_id):
         _refuse_other(stage, identity, given)  # before anything of this attempt is written
@@ -138,9 +134,27 @@ def run(
         sight = sight_of(predictor, sample) if settings.statistics else None
         source, sketcher = taken.source, sight and sight.sketcher
         layout = layout_of(source)
+        if schema is None:
+            check_targets(targets, run_id, parts, layout.schema)
         work = Work(predictor, request.registry, source, layout, settings, sketcher)
-        job = _Job(work, taken, parts, sight)
+        job = _Job(work, taken, parts, sight, _names(request))
         return _Attempt(job, stage, watch, began_s, ledger).go(started)
+
+
+def _identity(
+    predictor: Predictor, request: RunRequest, settings: BatchSettings, given: Given
+) -> Identity:
+    return Identity(
+        run_id=request.run_id or "",
+        model=f"{predictor.name}@{predictor.version}",
+        model_digest=predictor.digest,
+        input_fingerprint=given.fingerprint,
+        key=request.key,
+        keep=request.keep,
+        format=request.format,
+        partition_rows=settings.partition_rows,
+        as_of=_utc(request.as_of),
+    )
 
 
 def _committed_before(
@@ -188,6 +202,7 @@ def _start(
         started_at=now,
         rows_total=given.source.rows_total if given.source else None,
         query=given.query.text if given.query else None,
+        into=_names(request),
     )
     stage.start(started)
     return started, ledger
@@ -200,6 +215,11 @@ def _refuse_other(stage: Stage, identity: Identity, given: Given) -> Started | N
         _refuse_query(before.query, given, identity.run_id)
         _refuse_changes(before.identity, identity)
     return before
+
+
+def _names(request: RunRequest) -> tuple[str, ...]:
+    """What is recorded of the targets."""
+    return tuple(target.name for target in targets_of(request.into))
 
 
 def _set_aside(results: list[Predicted]) -> pa.Table:
@@ -257,6 +277,7 @@ class _Job:
     taken: Taken
     parts: PartFormat
     sight: Sight | None
+    into: tuple[str, ...]
 
 
 class _Attempt:
@@ -404,4 +425,5 @@ class _Attempt:
                 compression=job.parts.compression,
             ),
             statistics=job.sight and job.sight.summary(self._finished, work.settings),
+            into=job.into,
         )

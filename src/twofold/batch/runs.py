@@ -37,6 +37,7 @@ class RunStatus:
         rows_total: Rows of the input; None if not known yet.
         rows_quarantined: Of `rows_done`, those set aside.
         manifest: If it is committed.
+        into: Where else it is to go.
     """
 
     run_id: str
@@ -48,6 +49,7 @@ class RunStatus:
     rows_total: int | None
     rows_quarantined: int
     manifest: Manifest | None
+    into: tuple[str, ...] = ()
 
 
 def list_runs(output: Path) -> list[RunStatus]:
@@ -97,6 +99,7 @@ def _status(output: Path, run_id: str) -> RunStatus | None:
             rows_total=manifest.rows_in,
             rows_quarantined=manifest.rows_quarantined,
             manifest=manifest,
+            into=manifest.into,
         )
     folder = staging_folder(output, run_id)
     return _staged(run_id, folder, read_ledger(folder))
@@ -115,4 +118,5 @@ def _staged(run_id: str, folder: Path, ledger: Ledger) -> RunStatus | None:
         rows_total=ledger.answered.file.rows if ledger.answered else ledger.started.rows_total,
         rows_quarantined=sum(entry.rows_quarantined for entry in ledger.finished),
         manifest=None,
+        into=ledger.started.into,
     )

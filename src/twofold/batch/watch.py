@@ -25,6 +25,9 @@ class Step(enum.StrEnum):
     COMMIT = "rename the run to its place"
     EXCHANGE = "exchange the repaired run for what it was"
     SYNC = "make the rename durable"
+    DELIVER = "begin a delivery of the committed run"
+    DELIVER_COMMIT = "make a delivery visible in its target"
+    DELIVERED = "tell of a delivery"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Progress:
         rows_quarantined: Of `rows_done`, those set aside.
         rows_per_s: Speed of this attempt.
         elapsed_s: Time since this attempt began.
+        target: What the rows of the committed run are delivered to; empty while it predicts.
     """
 
     rows_done: int
@@ -44,6 +48,7 @@ class Progress:
     rows_quarantined: int
     rows_per_s: float
     elapsed_s: float
+    target: str = ""
 
 
 def _utc_now() -> datetime:
@@ -59,7 +64,7 @@ class Watch:
     """Callbacks, in the thread of the run; what they raise ends the run, resumable.
 
     Attributes:
-        progress: Told after every batch.
+        progress: Told after every batch; of a delivery, maybe in a thread of its library.
         clock: Asked for the time (aware UTC) of the record.
         step: Told before every durable step.
     """

@@ -1,8 +1,10 @@
-"""`twofold batch run`, `list`, `status`, `resume`, `report`, `quarantine`, `repair`."""
+"""`twofold batch run`, `resume`, `deliver`, `quarantine`, `repair`, `report`, `list`, `status`."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import shlex
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,11 @@ output_option = click.option(
     help="Folder the run is committed to, as DIR/RUN_ID.",
 )
 
+INTO = (
+    "delta:PATH, postgresql://USER@HOST/DB?table=NAME, sqlite:FILE?table=NAME, "
+    "duckdb:FILE?table=NAME, or s3://, gs:// or az://BUCKET/FOLDER."
+)
+
 
 @click.group()
 def batch() -> None:
@@ -72,6 +79,12 @@ def batch() -> None:
 )
 @click.option("--query", metavar="SQL", help="What to ask INPUT, if it is a database.")
 @click.option(
+    "--into",
+    multiple=True,
+    metavar="TARGET",
+    help=f"Where else the committed run goes; may be given several times: {INTO}",
+)
+@click.option(
     "--run-id",
     metavar="ID",
     help="The run's name.  [default: made from the model and --as-of, or from the time]",
@@ -80,7 +93,8 @@ def batch() -> None:
     "--as-of",
     metavar="DATE",
     help="What the run is about: a day, beginning in UTC, or an instant with its offset. "
-    "INPUT and --output may have {date}, or {date:%Y/%m/%d}, in the place of this day.",
+    "INPUT, --output, --query and --into may have {date}, or {date:%Y/%m/%d}, in the place of "
+    "this day.",
 )
 @html_option()
 @settings_flags("batch", BatchSettings)
@@ -94,7 +108,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
     glob, on disk or as s3://, gs:// or az://BUCKET/...; a Delta table
     (delta:PATH@VERSION, or the path alone for its newest version); or a database
     (postgresql://USER@HOST/DB, sqlite:FILE, duckdb:FILE) with a --query. The same
-    INPUT and --run-id after an interruption resume the run.
+    INPUT and --run-id after an interruption resume the run, and its deliveries.
     """
     from twofold.app.batch import RunRequest, Watch, dated, run_batch  # noqa: PLC0415 - heavy
 
@@ -110,6 +124,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         format=options["part_format"],
         run_id=options["run_id"],
         query=options["query"],
+        into=options["into"],
     )
     if options["as_of"] is not None:
         request = dated(request, options["as_of"])
@@ -128,7 +143,10 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
 @json_option
 @command
 def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  # noqa: FBT001
-    """Go on with an interrupted run, with its own model, input and partition size."""
+    """Go on with an interrupted run, with its own model, input and partition size.
+
+    Of a committed run, finish the deliveries it was started with.
+    """
     from twofold.app.batch import Watch, resume_run  # noqa: PLC0415 - heavy
 
     settings = settings_from(flags_of("batch", BatchSettings, options))
@@ -137,6 +155,29 @@ def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  #
     _show_result(result, as_json=as_json)
     show_sight(result.manifest)
     write_html(result.manifest, options["html"])
+
+
+@batch.command()
+@click.argument("run_id")
+@output_option
+@click.option(
+    "--into",
+    multiple=True,
+    metavar="TARGET",
+    help=f"Where to; may be given several times: {INTO}  [default: where the run was to go]",
+)
+@json_option
+@command
+def deliver(run_id: str, output: Path, into: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+    """Bring a committed run to a table or an object store, once however often asked.
+
+    A run that was repaired since takes the place of what was delivered of it.
+    """
+    from twofold.app.batch import Watch, deliver_run  # noqa: PLC0415 - heavy
+
+    with progress_bar(f"delivering {run_id}") as show:
+        result = deliver_run(output, run_id, into, watch=Watch(progress=show))
+    _show_result(result, as_json=as_json)
 
 
 @batch.command()
@@ -209,6 +250,10 @@ def repair(run_id: str, input_path: str, output: Path, registry: str | None, as_
     last = result.manifest.repairs[-1]
     mended = f"{last.rows_predicted:,} of {last.rows_in:,} mended rows predicted"
     _show_result(result, mended, as_json=as_json)
+    if result.manifest.into:
+        again = shlex.join(["twofold", "batch", "deliver", run_id, "--output", str(output)])
+        into = ", ".join(result.manifest.into)
+        talk().print(f"what was delivered to {into} isn't repaired yet: {again}", soft_wrap=True)
 
 
 @batch.command("list")
@@ -254,6 +299,8 @@ def status(run_id: str, output: Path, as_json: bool) -> None:  # noqa: FBT001
     data.print(f"{found.run_id}  {found.phase}  {found.model}")
     data.print(f"rows {found.rows_done:,}{total}, quarantined {found.rows_quarantined:,}")
     data.print(f"in {found.folder}")
+    for target in found.into:
+        data.print(f"to be delivered to {target}")
     if found.manifest and found.manifest.statistics:
         print_statistics(found.manifest.statistics)
 
@@ -269,6 +316,7 @@ def summary(status: RunStatus) -> dict[str, Any]:
         "rows_done": status.rows_done,
         "rows_total": status.rows_total,
         "rows_quarantined": status.rows_quarantined,
+        "into": status.into,
         "manifest": status.manifest,
     }
 
@@ -283,6 +331,7 @@ def _show_result(result: RunResult, done: str = "", *, as_json: bool) -> None:
                 "folder": str(result.folder),
                 "elapsed_s": result.elapsed_s,
                 "rows_resumed": result.rows_resumed,
+                "deliveries": [dataclasses.asdict(done) for done in result.deliveries],
                 "manifest": msgspec.to_builtins(manifest),
             }
         )
@@ -296,6 +345,8 @@ def _show_result(result: RunResult, done: str = "", *, as_json: bool) -> None:
         f"in {result.elapsed_s:.1f} s",
         soft_wrap=True,
     )
+    for delivery in result.deliveries:
+        talk().print(f"{delivery.state}: {delivery.rows:,} rows, {delivery.target}", soft_wrap=True)
     print_result(str(result.folder))
 
 
@@ -328,6 +379,7 @@ def progress_bar(title: str) -> Generator[Callable[[RunProgress], None]]:
         def show(progress: RunProgress) -> None:
             bar.update(
                 task,
+                description=f"delivering to {progress.target}" if progress.target else title,
                 total=progress.rows_total,
                 completed=progress.rows_done,
                 rows_per_s=progress.rows_per_s,

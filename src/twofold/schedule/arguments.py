@@ -28,5 +28,9 @@ def arguments_for(
         options += ["--key", schedule.key]
     for column in schedule.keep:
         options += ["--keep", column]
+    if schedule.query:
+        options += ["--query", schedule.query]
+    for target in schedule.into:
+        options += ["--into", target]
     # Behind `--` nothing is taken for a flag.
     return ("batch", "run", *options, "--json", "--", schedule.model, schedule.input)

@@ -1,4 +1,4 @@
-"""The day that a run is about: `{date}` in its paths, and its id.
+"""The day that a run is about: `{date}` in its paths, query and targets, and its id.
 
 `{date}` is 2026-01-31; `{date:%Y/%m/%d}` writes it another way.
 """

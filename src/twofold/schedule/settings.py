@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from twofold.errors import TwofoldError
 from twofold.model.names import is_name, parse_reference
@@ -10,6 +11,8 @@ from twofold.settings import REQUIRED, setting
 
 MAX_NAME = 40
 """Letters of a schedule's name: with the instant it still makes the id of a run."""
+
+SECRET = re.compile(r"(?i)^postgres(ql)?://([^/?#@]*:[^@]*@|.*[?&](ssl)?password=)")
 
 
 def _check_name(name: str) -> None:
@@ -45,6 +48,21 @@ def _check_path(path: str) -> None:
     check_path(path)
 
 
+def _check_place(place: str) -> None:
+    _check_path(place)
+    if SECRET.match(place):
+        # It would be kept beside the run, in what the scheduler remembers.
+        raise ValueError(
+            "expected an address without a password, got one that has one. Give it in PGPASSWORD "
+            "or ~/.pgpass."
+        )
+
+
+def _check_places(places: tuple[str, ...]) -> None:
+    for place in places:
+        _check_place(place)
+
+
 @dataclasses.dataclass(frozen=True)
 class ScheduleSettings:
     """One schedule: what is to be run when, and what becomes of late, long and failed runs."""
@@ -57,7 +75,7 @@ class ScheduleSettings:
         REQUIRED,
         "What is predicted, as for `twofold batch run`; `{date}`, or `{date:%Y/%m/%d}`, is the "
         "day it is about.",
-        check=_check_path,
+        check=_check_place,
     )
     output: str = setting(
         REQUIRED, "Folder the runs are committed to; may have `{date}` too.", check=_check_path
@@ -76,6 +94,17 @@ class ScheduleSettings:
     )
     key: str = setting("", "Column that identifies a row.")
     keep: tuple[str, ...] = setting((), "Columns to pass through.")
+    query: str = setting(
+        "",
+        "What `input` is asked, if it is a database; may have `{date}` too.",
+        check=_check_path,
+    )
+    into: tuple[str, ...] = setting(
+        (),
+        "Where else the committed runs go, as `--into` of `twofold batch run`; may have `{date}` "
+        "too.",
+        check=_check_places,
+    )
     overlap: str = setting(
         "skip",
         "What is done when a run is due before the one before has ended: skip it, wait, or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,10 @@ from twofold.app.batch import (
     Phase,
     RunRequest,
     RunState,
+    Step,
     Watch,
+    dated,
+    deliver_run,
     export_quarantine,
     list_runs,
     resume_run,
@@ -29,7 +33,7 @@ from twofold.app.batch import (
 )
 from twofold.batch.lease import hold_lease
 from twofold.batch.stage import staging_folder
-from twofold.errors import BudgetExceeded, InvalidInput, LeaseHeld, UnknownModel
+from twofold.errors import BudgetExceeded, DeliveryFailed, InvalidInput, LeaseHeld, UnknownModel
 from twofold.model.registry import Registry
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
@@ -299,3 +303,113 @@ def test_statistics_are_compared_with_the_sample_of_the_version(source: pa.Table
     assert statistics is not None
     assert statistics.rows == 20
     assert all(item.psi is not None and item.sample_rows > 0 for item in statistics.columns)
+
+
+@pytest.fixture
+def target(folder: Path, table: pa.Table) -> str:
+    pq.write_table(table, "in.parquet")
+    return f"sqlite:{folder}/crm.db?table=offers"
+
+
+def delivered_to(target: str) -> list[tuple[str, int]]:
+    path, _, table = target.removeprefix("sqlite:").partition("?table=")
+    connection = sqlite3.connect(path)
+    try:
+        sql = f"SELECT run_id, count(*) FROM {table} GROUP BY 1 ORDER BY 1"
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def states(result: Any) -> list[tuple[str, str]]:
+    return [(done.target, str(done.state)) for done in result.deliveries]
+
+
+def crash_at(step: Step) -> Watch:
+    def at(now: Step) -> None:
+        if now is step:
+            raise Crash
+
+    return Watch(clock=lambda: NOW, step=at)
+
+
+def test_a_committed_run_is_delivered_and_the_same_again_finds_it(target: str) -> None:
+    asked = request(run_id="night", into=(target,))
+    assert states(run_batch(asked)) == [(target, "delivered")]
+    assert states(run_batch(asked)) == [(target, "already delivered")]
+    assert states(run_batch(request(run_id="night"))) == [(target, "already delivered")]
+    assert states(resume_run(OUT, "night")) == [(target, "already delivered")]
+    assert delivered_to(target) == [("night", 100)]
+
+
+@pytest.mark.parametrize("step", [Step.FINISH, Step.SYNC, Step.DELIVER_COMMIT, Step.DELIVERED])
+def test_a_run_that_was_cut_off_goes_on_to_its_targets(target: str, step: Step) -> None:
+    with pytest.raises(Crash):
+        run_batch(request(run_id="night", into=(target,)), watch=crash_at(step))
+    assert run_status(OUT, "night").into == (target,)
+    wanted = "already delivered" if step is Step.DELIVERED else "delivered"
+    assert states(resume_run(OUT, "night")) == [(target, wanted)]
+    assert delivered_to(target) == [("night", 100)]
+
+
+def test_targets_given_later_count_before_the_commit_and_are_added_after_it(target: str) -> None:
+    other, third = target.replace("offers", "other"), target.replace("offers", "third")
+    with pytest.raises(Crash):
+        run_batch(request(run_id="night", into=(target,)), watch=crash_at(Step.COMMIT))
+    assert states(run_batch(request(run_id="night", into=(other,)))) == [(other, "delivered")]
+    again = run_batch(request(run_id="night", into=(third,)))
+    assert states(again) == [(third, "delivered"), (other, "already delivered")]
+    assert states(resume_run(OUT, "night")) == [(other, "already delivered")]
+
+
+def test_a_committed_run_is_delivered_wherever_one_likes(target: str) -> None:
+    run_batch(request(run_id="night"))
+    with pytest.raises(InvalidInput, match="expected a target, got none, now or when it ran"):
+        deliver_run(OUT, "night")
+    done = deliver_run(OUT, "night", [target])
+    assert (done.state, states(done)) == (RunState.ALREADY_COMMITTED, [(target, "delivered")])
+    assert resume_run(OUT, "night").deliveries == ()
+
+
+def test_only_a_committed_run_is_delivered(target: str) -> None:
+    interrupt()
+    with pytest.raises(InvalidInput, match="Resume it first: twofold batch resume night"):
+        deliver_run(OUT, "night", [target])
+    with pytest.raises(InvalidInput, match="expected a run absent"):
+        deliver_run(OUT, "absent", [target])
+
+
+def test_a_run_whose_delivery_failed_is_committed(target: str) -> None:
+    def spoil(step: Step) -> None:
+        if step is Step.DELIVER:
+            with sqlite3.connect("crm.db") as connection:
+                connection.execute("CREATE TABLE offers (x)")
+            connection.close()
+
+    watch = Watch(clock=lambda: NOW, step=spoil)
+    with pytest.raises(DeliveryFailed, match=r"no customer .TEXT.*The run is committed in out/nig"):
+        run_batch(request(run_id="night", into=(target,)), watch=watch)
+    assert run_status(OUT, "night").phase is Phase.COMMITTED
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_bad_target_is_refused_before_the_model_is_loaded() -> None:
+    with pytest.raises(InvalidInput, match="--into"):
+        run_batch(request(model="absent", into=("lake",)))
+    with pytest.raises(InvalidInput, match="--into"):
+        run_batch(request(model="absent", run_id="night", into=("lake",)))
+
+
+def test_the_day_of_a_run_is_in_its_query_and_targets_too() -> None:
+    asked = request(
+        query="SELECT * FROM t WHERE day = '{date}' AND x ~ 'a{{2}}'",
+        into=("delta:lake/{date:%Y}", "s3://bucket/x"),
+    )
+    found = dated(asked, "2026-01-31")
+    assert found.query == "SELECT * FROM t WHERE day = '2026-01-31' AND x ~ 'a{2}'"
+    assert found.into == ("delta:lake/2026", "s3://bucket/x")
+    assert dated(request(), "2026-01-31").query is None
+    with pytest.raises(InvalidInput, match=r"^--query: expected no placeholder but \{date\}"):
+        dated(request(query="SELECT {day}"), "2026-01-31")
+    with pytest.raises(InvalidInput, match=r"^--into: expected no placeholder but \{date\}"):
+        dated(request(into=("delta:{day}",)), "2026-01-31")

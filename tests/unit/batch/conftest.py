@@ -16,10 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
+from twofold.batch.committed import Committed
+from twofold.batch.manifest import read_manifest
 from twofold.batch.repair import RepairRequest, repair
 from twofold.batch.request import RunRequest
 from twofold.batch.run import RunResult, run
 from twofold.batch.settings import BatchSettings
+from twofold.batch.target import Look, Target
 from twofold.batch.watch import Progress, Step, Watch
 from twofold.errors import PredictionFailed
 from twofold.model import arrow
@@ -80,6 +83,7 @@ class Bench:
     run_id: str = "night"
     as_of: datetime | None = None
     query: str | None = None
+    into: tuple[str, ...] = ()
     seen: list[Progress] = field(default_factory=list)
 
     @property
@@ -149,6 +153,7 @@ class Bench:
             run_id=bench.run_id,
             as_of=bench.as_of,
             query=bench.query,
+            into=bench.into,
         )
         watch = Watch(progress=progress or self.seen.append, clock=lambda: NOW, step=at)
         return run(bench.predictor, request, bench.settings, watch)
@@ -161,6 +166,34 @@ class Bench:
         request = RepairRequest(str(source), bench.output, bench.run_id, registry)
         watch = Watch(progress=self.seen.append, clock=lambda: NOW, step=at)
         return repair(bench.predictor, request, bench.settings, watch)
+
+    def run_with_bad_rows(self, rows: int = 20, **changed: Any) -> Committed:
+        """Commit a run of which rows 1 and 9 are set aside."""
+        values = [None if row in {1, 9} else float(row) for row in range(rows)]
+        result = self.run(self.parquet(self.table(values)), **changed)
+        return Committed(result.folder, result.manifest)
+
+    def mend(self, *rows: int, **changed: Any) -> Committed:
+        """Repair some rows of such a run."""
+        table = self.table([float(row) for row in range(20)]).take(pa.array(rows, pa.int64()))
+        table = table.append_column("row", pa.array(rows, pa.int64()))
+        result = self.repair(self.parquet(table, f"fix-{rows}.parquet"), **changed)
+        return Committed(result.folder, result.manifest)
+
+    def deliver(
+        self,
+        target: Target,
+        *,
+        at: Callable[[Step], None] = lambda _: None,
+        rows: Callable[[int], None] = lambda _: None,
+        **changed: Any,
+    ) -> str:
+        """Deliver the committed run as it is now."""
+        bench = replace(self, **changed)
+        manifest = read_manifest(bench.committed)
+        assert manifest is not None
+        run = Committed(bench.committed, manifest)
+        return str(target.deliver(run, Look(rows=rows, step=at, now=NOW.isoformat())))
 
     def predictions(self) -> pa.Table:
         parts = sorted(self.committed.glob("part-*.parquet"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import http.server
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import obstore
@@ -257,3 +259,40 @@ def test_only_needed_columns_are_fetched_and_in_few_requests(
     assert sum(chunk.rows.columns.num_rows for chunk in chunks) == rows
     assert sum(asked) < len(data) * 0.5
     assert len(asked) <= 16
+
+
+class _Empty(http.server.BaseHTTPRequestHandler):
+    """A store without objects."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, *given: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def plain_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Empty) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+        objects._store.cache_clear()
+        yield
+        objects._store.cache_clear()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("plain_server")
+def test_a_server_without_tls_is_asked_if_the_environment_allows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(objects.ObjectError):
+        objects.find_object("s3://bucket", "a")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    objects._store.cache_clear()
+    assert objects.find_object("s3://bucket", "a") is None

@@ -402,7 +402,11 @@ def test_commit_makes_the_run_visible_in_one_step(begun: Bench) -> None:
     )
     begun.stage = stage
     stage.take_over()
-    others = {Step.START, Step.ANSWER, Step.EXCHANGE}
+    others = {Step.START, Step.ANSWER, Step.EXCHANGE} | {
+        Step.DELIVER,
+        Step.DELIVER_COMMIT,
+        Step.DELIVERED,
+    }
     manifest = begun.commit([begun.finish(0), begun.finish(1, bad=())])
     assert seen == {step: step is Step.SYNC for step in Step if step not in others}
     assert read_manifest(stage.target) == manifest

@@ -32,6 +32,7 @@ SUMMARY = {
     "rows_done",
     "rows_total",
     "rows_quarantined",
+    "into",
     "manifest",
 }
 
@@ -84,7 +85,14 @@ def test_a_run_gives_its_folder_as_the_result_and_says_how_it_went(cli: Any) -> 
 
 def test_with_json_the_result_is_the_manifest_and_how_it_came_about(cli: Any) -> None:
     done = cli.json(*RUN, "--key", "id", "--keep", "s", "--keep", "x")
-    assert done.keys() == {"state", "folder", "elapsed_s", "rows_resumed", "manifest"}
+    assert done.keys() == {
+        "state",
+        "folder",
+        "elapsed_s",
+        "rows_resumed",
+        "deliveries",
+        "manifest",
+    }
     assert (done["state"], done["folder"], done["rows_resumed"]) == ("committed", "out/night", 0)
     manifest = done["manifest"]
     assert (manifest["key"], manifest["keep"]) == ("id", ["s", "x"])
@@ -350,6 +358,39 @@ def test_another_run_of_that_name_is_refused_with_what_differs(cli: Any) -> None
         "--run-id night: expected the same run as when it started, got another key column s "
         "(was id); another kept columns x (was none)."
     )
+
+
+def test_deliveries_are_told_and_given_with_json(cli: Any) -> None:
+    target = f"sqlite:{cli.folder}/crm.db?table=prices"
+    first = cli.json(*RUN, "--into", target)
+    assert first["deliveries"] == [{"target": target, "state": "delivered", "rows": 20}]
+    assert first["manifest"]["into"] == [target]
+    deliver = ("batch", "deliver", "night", *OUT)
+    again = cli.json(*deliver)
+    assert again["deliveries"] == [{"target": target, "state": "already delivered", "rows": 20}]
+    other = target.replace("prices", "others")
+    assert f"delivered: 20 rows, {other}" in cli(*deliver, "--into", other).stderr
+    assert f"to be delivered to {target}" in cli("batch", "status", "night", *OUT).stdout
+    assert cli.json("batch", "status", "night", *OUT)["into"] == [target]
+    assert cli.json(*RUN)["deliveries"] == again["deliveries"]
+
+
+def test_a_delivery_that_fails_exits_with_1_after_the_commit_and_says_what_finishes_it(
+    cli: Any,
+) -> None:
+    cli(*RUN)
+    (cli.folder / "crm.db").write_text("no database " * 1000)
+    target = f"sqlite:{cli.folder}/crm.db?table=prices"
+    said = cli(*RUN, "--into", target, code=1).stderr
+    assert f"delivery to {target} failed: expected a database that takes the rows" in said
+    assert (
+        "The run is committed in out/night; finish its delivery with: twofold batch deliver" in said
+    )
+    (cli.folder / "crm.db").unlink()
+    cli("batch", "deliver", "night", *OUT, "--into", target)
+    wrong = cli.json(*RUN, "--into", "lake", code=1)
+    assert wrong["code"] == "InvalidInput"
+    assert cli("batch", "deliver", "night", *OUT, code=1).stderr.count("Say where it goes") == 1
 
 
 def test_off_a_terminal_no_progress_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,9 @@ CODES: dict[type[errors.TwofoldError], int] = {
     errors.DeadlineExceeded: 1,
     errors.PredictionFailed: 1,
     errors.BudgetExceeded: 3,
+    errors.DeliveryFailed: 1,
     errors.CommitUnknown: 4,
+    errors.DeliveryUnknown: 4,
     errors.LeaseHeld: 5,
 }
 

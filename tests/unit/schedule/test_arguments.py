@@ -39,6 +39,16 @@ def test_a_run_is_a_command_that_anybody_can_repeat() -> None:
     assert "--key" not in arguments()
 
 
+def test_the_query_and_the_targets_are_given_with_the_date_still_in_them() -> None:
+    query = "SELECT * FROM t WHERE day = '{date}'"
+    given = arguments(query=query, into=("delta:lake/{date}", "sqlite:crm.db?table=p"))
+    assert value_of("--query", given) == query
+    into = [given[at + 1] for at, flag in enumerate(given) if flag == "--into"]
+    assert into == ["delta:lake/{date}", "sqlite:crm.db?table=p"]
+    assert "--query" not in arguments()
+    assert "--into" not in arguments()
+
+
 def test_the_day_is_that_of_the_schedules_zone_and_may_be_another_one() -> None:
     assert value_of("--as-of", arguments()) == "2026-03-30T02:30:00+02:00"
     assert value_of("--as-of", arguments(date_offset_days=-1)).startswith("2026-03-29T")
