@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from twofold.version import VERSION
+
 if TYPE_CHECKING:
     from twofold.app.load import load
     from twofold.app.pack import pack
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
     from twofold.predictor.functions import batch_predict, real_time_predict
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ConfigError",

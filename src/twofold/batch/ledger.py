@@ -28,6 +28,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         format: Of the part files.
         partition_rows: How the input is sliced.
         as_of: When the input was true; None in an attempt that doesn't say.
+        code: What gives the bytes of the parts: twofold and Arrow, with their versions; None of a
+            committed run, which nothing is added to.
     """
 
     run_id: str
@@ -39,6 +41,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     format: str = "parquet"
     partition_rows: int
     as_of: datetime | None
+    code: str | None = None
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
@@ -162,11 +165,13 @@ def changes(then: Identity, now: Identity) -> list[str]:
         "format": "format of the parts",
         "partition_rows": "partition_rows",
         "as_of": "as_of",
+        "code": "code",
     }
     found: list[str] = []
     for field, word in words.items():
         before, after = getattr(then, field), getattr(now, field)
-        if before != after and not (field == "as_of" and after is None):
+        is_open = (field == "as_of" and after is None) or (field == "code" and before is None)
+        if before != after and not is_open:
             found.append(f"{word} {_shown(after)} (was {_shown(before)})")
     return found
 

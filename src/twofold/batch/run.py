@@ -42,10 +42,13 @@ from twofold.batch.watch import Progress, Watch
 from twofold.batch.work import Work
 from twofold.errors import BudgetExceeded, InvalidInput, problem
 from twofold.model.names import check_name
+from twofold.version import VERSION
 
 if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
     from twofold.predictor.load import Sample
+
+CODE = f"twofold {VERSION}, pyarrow {pa.__version__}"
 
 
 class RunState(enum.StrEnum):
@@ -154,6 +157,7 @@ def _identity(
         format=request.format,
         partition_rows=settings.partition_rows,
         as_of=_utc(request.as_of),
+        code=CODE,
     )
 
 

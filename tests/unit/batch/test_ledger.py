@@ -93,6 +93,13 @@ def test_changes_name_what_differs_in_the_readers_words() -> None:
     assert changes(IDENTITY, IDENTITY) == []
 
 
+def test_another_code_is_named_unless_the_run_is_committed() -> None:
+    now = msgspec.structs.replace(IDENTITY, code="twofold 2, pyarrow 3")
+    then = msgspec.structs.replace(IDENTITY, code="twofold 1, pyarrow 3")
+    assert changes(then, now) == ["code twofold 2, pyarrow 3 (was twofold 1, pyarrow 3)"]
+    assert changes(IDENTITY, now) == []
+
+
 def test_attempt_that_does_not_say_as_of_takes_the_runs_own() -> None:
     assert changes(IDENTITY, msgspec.structs.replace(IDENTITY, as_of=None)) == []
     later = msgspec.structs.replace(IDENTITY, as_of=datetime(2026, 2, 1, tzinfo=UTC))

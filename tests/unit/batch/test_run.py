@@ -250,6 +250,27 @@ def test_same_run_id_for_something_else_is_refused_and_nothing_is_written(
     assert bench.everything() == before
 
 
+def test_another_version_of_the_code_goes_on_with_no_run_but_finds_the_committed_one(
+    bench: Any, crash: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = bench.parquet(bench.table(counting(9)))
+
+    def stop(progress: Any) -> None:
+        if progress.rows_done >= 8:
+            raise crash
+
+    with pytest.raises(crash):
+        bench.run(source, progress=stop)
+    with monkeypatch.context() as patch:
+        patch.setattr("twofold.batch.run.CODE", "twofold 9, pyarrow 9")
+        with pytest.raises(InvalidInput, match="another code twofold 9, pyarrow 9"):
+            bench.run(source)
+        assert not bench.committed.exists()
+    assert bench.run(source).state is RunState.COMMITTED
+    monkeypatch.setattr("twofold.batch.run.CODE", "twofold 9, pyarrow 9")
+    assert bench.run(source).state is RunState.ALREADY_COMMITTED
+
+
 @pytest.mark.parametrize("run_id", ["", "..", "../night", "a/b", ".night", "a" * 65, "n\x00"])
 def test_run_id_that_could_leave_the_folder_is_refused(bench: Any, run_id: str) -> None:
     source = bench.parquet(bench.table(counting(1)))

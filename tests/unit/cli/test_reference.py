@@ -108,7 +108,14 @@ def test_every_command_has_a_chapter_with_its_usage_and_options(command_page: st
     titles = re.findall(r"^## `twofold (.+)`$", page, re.MULTILINE)
     assert titles == [
         *("pack", "models", "alias", "predict", "verify"),
-        *("batch list", "batch quarantine", "batch repair", "batch report", "batch resume"),
+        *(
+            "batch deliver",
+            "batch list",
+            "batch quarantine",
+            "batch repair",
+            "batch report",
+            "batch resume",
+        ),
         *("batch run", "batch status", "schedule list", "schedule run", "serve"),
         *("top", "keys list", "keys new", "keys retire", "demo"),
     ]

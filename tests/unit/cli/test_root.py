@@ -44,6 +44,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         "alias",
         "predict",
         "verify",
+        "batch deliver",
         "batch list",
         "batch quarantine",
         "batch repair",
