@@ -228,7 +228,7 @@ def test_resuming_a_committed_run_makes_sure_of_its_commit(
 ) -> None:
     run_batch(request(run_id="night"), watch=watch())
     synced: list[Path] = []
-    monkeypatch.setattr("twofold.batch.stage._sync", synced.append)
+    monkeypatch.setattr("twofold.batch.stage.sync", synced.append)
     resume_run(OUT, "night", watch=watch())
     assert OUT in synced
 
