@@ -47,7 +47,11 @@ def try_points(
 
     def trial(point: Point, output: Path) -> Outcome:
         tried = limit_length if point.operation == LENGTH else try_point
-        return tried(scene, undisturbed, point, output)
+        found = tried(scene, undisturbed, point, output)
+        if found.reached:
+            return found
+        # A fault that strikes another call than its point's tells nothing of it.
+        return tried(scene, undisturbed, point, output.with_name(f"{output.name}-again"))
 
     with ThreadPoolExecutor(at_once) as pool:
         done = pool.map(trial, points, outputs)

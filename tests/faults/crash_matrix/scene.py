@@ -25,7 +25,7 @@ from crash_matrix.points import Fault, Point, call_points, hidden, order, step_p
 from twofold.app.batch import Step
 
 ROWS = 150
-PARTITION_ROWS = 100
+PARTITION_ROWS = 40
 FINE_ROWS = 30
 """Rows of a partition where power is lost: there is more that can be lost, and no more to run."""
 BATCH_ROWS = 50
