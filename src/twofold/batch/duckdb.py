@@ -119,5 +119,8 @@ def _in_words(duckdb: Any) -> Generator[None]:
         yield
     except duckdb.TransactionException as error:
         raise Conflict(str(error)) from error
+    except duckdb.ConstraintException as error:
+        # So it says, too, that another transaction was first to write a key.
+        raise (Conflict if "Duplicate key" in str(error) else Failed)(str(error)) from error
     except duckdb.Error as error:
         raise Failed(str(error)) from error

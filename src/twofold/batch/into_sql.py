@@ -141,7 +141,8 @@ class IntoTable:
             except _Conflict as error:
                 conflict = error
         got = str(conflict)
-        raise NotDelivered("a table that others leave alone meanwhile", got, "Deliver it again.")
+        fix = "Deliver it again, or mend what it says."
+        raise NotDelivered("a table that others leave alone meanwhile", got, fix)
 
     def _deliver(
         self, writer: Writer, run: Committed, columns: Sequence[TableColumn], look: Look

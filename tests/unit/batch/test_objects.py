@@ -291,7 +291,7 @@ def plain_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_server_without_tls_is_asked_if_the_environment_allows_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(objects.ObjectError):
+    with pytest.raises(ConfigError, match="expected an encrypted connection"):
         objects.find_object("s3://bucket", "a")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     objects._store.cache_clear()
