@@ -35,6 +35,7 @@ from twofold.batch import quarantine
 from twofold.batch.durable import make_durably, sync
 from twofold.batch.exchange import exchange
 from twofold.batch.ledger import Answered, Finished, Ledger, Started, parse_ledger, render_entry
+from twofold.batch.local import cores
 from twofold.batch.manifest import (
     MANIFEST_FILE,
     FileEntry,
@@ -42,6 +43,7 @@ from twofold.batch.manifest import (
     check_counts,
     render_manifest,
 )
+from twofold.batch.parallel import in_parallel
 from twofold.batch.part_files import PARQUET, PartFormat
 from twofold.batch.plan import part_name
 from twofold.batch.watch import Step
@@ -168,17 +170,16 @@ class Stage:
         if answered and _digest(self.answer) != answered.file.sha256:
             answered = None
         is_lost = ledger.answered is not None and answered is None
-        sound: list[Finished] = []
-        for entry in () if is_lost else ledger.finished:
-            if not self._is_sound(entry):
-                break
-            sound.append(entry)
+        entries = () if is_lost else ledger.finished
+        are_sound = in_parallel(self._is_sound, entries, limit=cores())
+        count = (*are_sound, False).index(False)
+        sound = entries[:count]
         parts = {entry.part.name for entry in sound}
         set_aside = {entry.quarantine.name for entry in sound if entry.quarantine}
         _delete_others(self._parts, parts)
         _delete_others(self._quarantine, set_aside)
         (self.folder / quarantine.QUARANTINE_FILE).unlink(missing_ok=True)
-        return Ledger(ledger.started, tuple(sound), ledger.valid_bytes, answered)
+        return Ledger(ledger.started, sound, ledger.valid_bytes, answered)
 
     def start(self, entry: Started) -> None:
         """Record the start of the run."""
