@@ -12,7 +12,7 @@ from twofold.batch.ledger import Finished
 from twofold.batch.quarantine import SetAside
 from twofold.batch.settings import BatchSettings
 from twofold.batch.sketch import BatchSketch, Sketcher, sketcher_of
-from twofold.batch.statistics import Sketch, Statistics, add_up, decode_sketch, encode_sketch
+from twofold.batch.statistics import Sketch, Statistics, decode_sketch, encode_sketch
 from twofold.batch.summary import summarise
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ class Sight:
 
     def summary(self, finished: Sequence[Finished], limits: BatchSettings) -> Statistics | None:
         """The statistics of a whole run; None if they lack for some of its partitions."""
-        sketches = [decode_sketch(entry.sketch) if entry.sketch else None for entry in finished]
         columns = self.sketcher.columns
-        known = [item for item in sketches if item and len(item.columns) == len(columns)]
-        if not known or len(known) < len(sketches):
-            return None
-        return summarise(columns, self.outputs, add_up(known), self.sample, limits)
+        total: Sketch | None = None
+        for entry in finished:  # one at a time: unpacked, they are large
+            sketch = decode_sketch(entry.sketch) if entry.sketch else None
+            if sketch is None or len(sketch.columns) != len(columns):
+                return None
+            total = sketch if total is None else total + sketch
+        return total and summarise(columns, self.outputs, total, self.sample, limits)
 
 
 def sight_of(predictor: Predictor, sample: Sample | None) -> Sight:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -205,11 +204,6 @@ def _unpacked(item: list[Any]) -> ColumnSketch:
         Fraction(total),
         Fraction(squares),
     )
-
-
-def add_up(sketches: Sequence[Sketch]) -> Sketch:
-    """The sketch of all, of which there is at least one."""
-    return reduce(lambda a, b: a + b, sketches)
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
