@@ -38,14 +38,19 @@ def predict(row):
 # Says each event on a line of its own; before a durable step it waits for leave to go on, so
 # that a kill can hit the very step. At a progress event it doesn't, so a kill lands anywhere.
 CHILD = """
+import os
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from twofold.app.batch import BatchSettings, RunRequest, Watch, run_batch
 from twofold.errors import LeaseHeld
 
+def say(text):
+    # In one piece, as two threads say something: who reads it looks at whole lines.
+    os.write(1, f"{text}\\n".encode())
+
 def at(step):
-    print("step", step.name, flush=True)
+    say(f"step {step.name}")
     sys.stdin.readline()
 
 folder = Path(sys.argv[1])
@@ -60,7 +65,7 @@ request = RunRequest(
 )
 settings = BatchSettings(workers=2, batch_rows=100, partition_rows=int(sys.argv[3]))
 watch = Watch(
-    progress=lambda progress: print("progress", progress.rows_done, flush=True),
+    progress=lambda progress: say(f"progress {progress.rows_done}"),
     clock=lambda: now,
     step=at,
 )
@@ -68,7 +73,7 @@ try:
     result = run_batch(request, settings=settings, watch=watch)
 except LeaseHeld:
     sys.exit(5)
-print("resumed", result.rows_resumed, flush=True)
+say(f"resumed {result.rows_resumed}")
 """
 
 

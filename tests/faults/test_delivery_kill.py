@@ -29,12 +29,14 @@ def predict(row):
 # Says each step and, of a delivery, each batch of rows on a line of its own, and waits for leave to
 # go on, so that a kill hits it.
 CHILD = """
+import os
 import sys
 from pathlib import Path
 from twofold.app.batch import BatchSettings, RunRequest, Watch, run_batch
 
 def say(*what):
-    print(*what, flush=True)
+    # In one piece: two threads may say something.
+    os.write(1, (" ".join(map(str, what)) + "\\n").encode())
     sys.stdin.readline()
 
 def rows(progress):
