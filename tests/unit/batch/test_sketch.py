@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twofold.batch import buckets
 from twofold.batch import sketch as module
 from twofold.batch.sketch import Sketcher, sketcher_of
 from twofold.batch.statistics import NumberSketch, TextSketch, encode_sketch
@@ -123,14 +124,26 @@ def test_batches_of_any_cut_and_order_make_the_same_partition(
 @pytest.mark.skipif(kernel() is None, reason="the kernel wasn't built")
 @given(ROWS, st.integers(0, 9))
 def test_the_kernel_counts_as_numpy_does(rows: list[tuple[Any, ...]], start: int) -> None:
-    found = sliced(columns(rows), min(start, len(rows)), len(rows))
-    native = partition([found])
-    before = module.kernel
-    module.kernel = lambda: None
-    try:
-        assert partition([found]) == native
-    finally:
-        module.kernel = before
+    cut = min(start, len(rows))
+    every = columns(rows)
+    # Sketched in two, so that they are merged, too.
+    cuts = [sliced(every, 0, cut), sliced(every, cut, len(rows))]
+    native = partition(cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        for one in (module, buckets):
+            patch.setattr(one, "kernel", lambda: None)
+        assert partition(cuts) == native
+
+
+@pytest.mark.skipif(kernel() is None, reason="the kernel wasn't built")
+@pytest.mark.parametrize(
+    "numbers", [[buckets.BUCKETS, 5], [5, 2 * buckets.BUCKETS], [2 * buckets.BUCKETS]]
+)
+def test_sketches_whose_columns_are_not_sorted_or_too_many_are_refused(numbers: list[int]) -> None:
+    entries = np.zeros(len(numbers), buckets.ENTRY)
+    entries["bucket"], entries["count"] = numbers, 1
+    with pytest.raises(ValueError, match="isn't sorted, or has more columns"):
+        kernel().merge((entries.tobytes(),), 2)
 
 
 @given(ROWS.filter(len))
