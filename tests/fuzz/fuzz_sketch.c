@@ -189,6 +189,42 @@ static void sketch_in_pieces(const struct column *column, uint32_t number) {
     free(entries);
 }
 
+/* As in pieces, but each is drained, and what came out of them is merged. */
+static void sketch_and_merge(const struct column *column, uint32_t number) {
+    static struct sketch_sum sums[SKETCH_BUCKETS];
+    double limits[2] = {INFINITY, -INFINITY};
+    struct sketch_list *lists = checked(malloc(((size_t)column->count + 1) * sizeof *lists));
+    struct sketch_entry *entries =
+        checked(malloc(((size_t)column->count + 1) * sizeof *entries));
+    struct sketch_entry *merged = checked(malloc(((size_t)column->count + 1) * sizeof *merged));
+    size_t used = 0, count = 0;
+    for (int64_t first = 0; first < column->count; count++) {
+        struct input_rows rows = column->rows;
+        const int64_t left = column->count - first;
+        const int64_t size = between(1, left < 700 ? (uint32_t)left : 700);
+        double own[2];
+        rows.offset += first;
+        sketch_add(column->kind, &rows, size, column->origin, table, own);
+        limits[0] = own[0] < limits[0] ? own[0] : limits[0];
+        limits[1] = own[1] > limits[1] ? own[1] : limits[1];
+        lists[count].next = entries + used;
+        used += sketch_drain(table, number, entries + used);
+        lists[count].end = entries + used;
+        first += size;
+    }
+    for (uint32_t other = 0; other < number; other++)
+        if (sketch_merge(lists, count, other, sums, merged)) fail("entries of another column");
+    const size_t found = sketch_merge(lists, count, number, sums, merged);
+    check(merged, found, number, limits);
+    for (size_t i = 0; i < count; i++)
+        if (lists[i].next != lists[i].end) fail("entries are left");
+    for (uint32_t bucket = 0; bucket < SKETCH_BUCKETS; bucket++)
+        if (sums[bucket].count || sums[bucket].rests) fail("the sums aren't empty again");
+    free(merged);
+    free(entries);
+    free(lists);
+}
+
 static void count_ways(const struct column *column, int is_cut) {
     ways[SINGLE].count += column->kind == INPUT_F32;
     ways[DOUBLE].count += column->kind == INPUT_F64;
@@ -208,7 +244,10 @@ static void run_case(void) {
     const int is_cut = one_in(3);
     count_naively(&column);
     sketch_whole(&column, number);
-    if (is_cut) sketch_in_pieces(&column, number);
+    if (is_cut) {
+        sketch_in_pieces(&column, number);
+        sketch_and_merge(&column, number);
+    }
     count_ways(&column, is_cut);
     tally.compared++;
     free(column.values);
