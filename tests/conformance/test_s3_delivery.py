@@ -205,3 +205,15 @@ def test_a_bucket_that_is_not_there_leaves_the_run_committed_and_no_secret_shown
         deliver_run(tmp_path, "night", [f"{bucket.url}-absent/p"])
     assert KEY not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_a_wrong_endpoint_is_named_for_a_table_as_for_files(
+    registry: Path, source: Path, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(registry, source, tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"{KEY}@nowhere")
+    objects._store.cache_clear()
+    for target in (f"delta:{bucket.url}/offers", f"{bucket.url}/p"):
+        with pytest.raises(DeliveryFailed, match="AWS_ENDPOINT_URL: expected a URL") as caught:
+            deliver_run(tmp_path, "night", [target])
+        assert KEY not in str(caught.value)

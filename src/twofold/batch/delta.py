@@ -115,10 +115,8 @@ def open_table(name: TableName) -> TableVersion:
     except ImportError as error:
         raise missing_extra("deltalake", "delta", "reading a Delta table") from error
     is_url = is_object_url(name.root)
-    if is_url:
-        check_endpoint(name.root)
+    options = store_options(name.root)
     try:
-        options = STORE_OPTIONS if is_url else None
         table = DeltaTable(name.root, version=name.version, storage_options=options)
         schema = pa.schema(table.schema())
         actions = pa.table(table.get_add_actions(flatten=False))
@@ -141,6 +139,18 @@ def open_table(name: TableName) -> TableVersion:
         files.append(TableFile(f"{name.root}/{unquote(path)}", constants))
     version = TableName(name.root, table.version())
     return TableVersion(version, schema, tuple(sorted(files, key=lambda file: file.path)))
+
+
+def store_options(root: str) -> dict[str, str] | None:
+    """How long a store that a table is in may be asked; None on disk.
+
+    Raises:
+        ConfigError: The store's endpoint can't be right.
+    """
+    if not is_object_url(root):
+        return None
+    check_endpoint(root)
+    return STORE_OPTIONS
 
 
 def _check_readable(name: TableName, table: DeltaTable) -> None:

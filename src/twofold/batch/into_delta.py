@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from twofold.batch.committed import Committed, streamed
-from twofold.batch.delta import PREFIX, TableName, table_name
+from twofold.batch.delta import PREFIX, TableName, store_options, table_name
 from twofold.batch.objects import words_of
 from twofold.batch.table_types import plain_type
 from twofold.batch.target import DeliveryState, Look, NotDelivered, another_run, differing
@@ -78,7 +78,7 @@ class IntoDelta:
     def _open(self) -> DeltaTable | None:
         deltalake = _deltalake()
         try:
-            return deltalake.DeltaTable(self.root)
+            return deltalake.DeltaTable(self.root, storage_options=store_options(self.root))
         except deltalake.exceptions.TableNotFoundError:
             return None
         except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
@@ -87,10 +87,13 @@ class IntoDelta:
     def _create(self, schema: pa.Schema) -> DeltaTable:
         deltalake = _deltalake()
         try:
-            return deltalake.DeltaTable.create(self.root, schema=schema, mode="ignore")
+            options = store_options(self.root)
+            return deltalake.DeltaTable.create(
+                self.root, schema=schema, mode="ignore", storage_options=options
+            )
         except deltalake.exceptions.CommitFailedError:
             # Somebody else did so just now.
-            return deltalake.DeltaTable(self.root)
+            return deltalake.DeltaTable(self.root, storage_options=store_options(self.root))
         except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
             got = words_of(error)
             raise NotDelivered("a place to make a Delta table in", got, REACH) from error

@@ -286,7 +286,7 @@ def put_object(root: str, key: str, pieces: Iterable[bytes], size: int) -> None:
             obstore.put(store, key, b"".join(pieces), use_multipart=False)
             return
         obstore.put(store, key, pieces, chunk_size=part_bytes, max_concurrency=PUT_CONCURRENCY)
-    except obstore.exceptions.BaseError as error:
+    except (obstore.exceptions.BaseError, OSError) as error:
         raise _failed(error) from error
 
 
