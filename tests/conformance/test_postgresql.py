@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from adbc_driver_postgresql import dbapi
 
-import twofold
 from twofold.app.batch import (
     BatchSettings,
     RepairRequest,
@@ -31,6 +30,8 @@ from twofold.app.batch import (
 from twofold.errors import DeliveryFailed, DeliveryUnknown, InvalidInput
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from doubler import pack_doubler
 from foreign import skip
 
 HOST = os.environ.get("PGHOST", "127.0.0.1")
@@ -39,11 +40,6 @@ USER = os.environ.get("PGUSER", "postgres")
 DATABASE = os.environ.get("PGDATABASE", "test")
 URL = f"postgresql://{USER}@{HOST}:{PORT}/{DATABASE}"
 ROWS = 3_000
-
-MODEL = """
-def predict(row):
-    return row["amount"] * 2.0
-"""
 
 
 class Killed(BaseException):
@@ -78,15 +74,7 @@ def table(server: None) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "plain_doubler.py").write_text(MODEL)
-    sample = pa.table({"amount": pa.array([0.0, 1.0, 5000.0], pa.float64())})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        twofold.pack(
-            "plain_doubler:predict", name="doubler", sample=sample, registry=folder / "registry"
-        )
-    return folder / "registry"
+    return pack_doubler(tmp_path_factory.mktemp("models"), "plain_doubler")
 
 
 def run(registry: Path, output: Path, query: str, **more: Any) -> Any:

@@ -26,6 +26,8 @@ from twofold.batch import delta, objects
 from twofold.errors import ConfigError, InvalidInput
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from doubler import pack_doubler
 from s3 import KEY, SECRET, Bucket
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -70,19 +72,9 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "s3_doubler.py").write_text(MODEL)
-    sample = pa.table({"amount": pa.array([0.0, 1.0, 5000.0], pa.float64())})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        twofold.pack(
-            "s3_doubler:predict",
-            name="doubler",
-            sample=sample,
-            registry=folder / "registry",
-            extra_fields="ignore",
-        )
-    return folder / "registry"
+    return pack_doubler(
+        tmp_path_factory.mktemp("models"), "s3_doubler", MODEL, extra_fields="ignore"
+    )
 
 
 @pytest.fixture(autouse=True)

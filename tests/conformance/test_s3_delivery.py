@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-import twofold
 from twofold.app.batch import (
     BatchSettings,
     RepairRequest,
@@ -32,6 +31,8 @@ from twofold.batch import objects
 from twofold.errors import DeliveryFailed, InvalidInput
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from doubler import pack_doubler
 from s3 import KEY, SECRET, Bucket
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -40,11 +41,6 @@ EXPECTED = {f"c{n}": 2.0 * n for n in range(ROWS)}
 LARGE = 700_000
 """Rows whose part is longer than one request may be."""
 
-MODEL = """
-def predict(row):
-    return row["amount"] * 2.0
-"""
-
 
 class Killed(BaseException):
     """Stands for the end of the process."""
@@ -52,15 +48,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "s3_delivered.py").write_text(MODEL, encoding="utf-8")
-    sample = pa.table({"amount": pa.array([0.0, 1.0, 5000.0], pa.float64())})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        twofold.pack(
-            "s3_delivered:predict", name="doubler", sample=sample, registry=folder / "registry"
-        )
-    return folder / "registry"
+    return pack_doubler(tmp_path_factory.mktemp("models"), "s3_delivered")
 
 
 @pytest.fixture(autouse=True)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import twofold
 from twofold.app.batch import BatchSettings, RunState, resume_run
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from doubler import child, pack_doubler
+
+Child = AbstractContextManager[subprocess.Popen[str]]
 
 ROWS = 4_000
 PARTITION_ROWS = 512
@@ -80,13 +82,7 @@ say(f"resumed {result.rows_resumed}")
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workplace")
-    (folder / "slow_doubler.py").write_text(MODEL)
-    sample = pa.table({"amount": pa.array([0.0, 1.0, 5000.0], pa.float64())})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        twofold.pack(
-            "slow_doubler:predict", name="doubler", sample=sample, registry=folder / "registry"
-        )
+    pack_doubler(folder, "slow_doubler", MODEL)
     amounts = [float(number) for number in range(ROWS)]
     table = pa.table(
         {
@@ -98,27 +94,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def started(workplace: Path, output: Path, leave: int) -> Iterator[subprocess.Popen[str]]:
-    source = Path(twofold.__file__).parents[1]
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(workplace), str(output), str(PARTITION_ROWS)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(workplace)])},
-        stdin=leave,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+def started(workplace: Path, output: Path, leave: int) -> Child:
+    return child(CHILD, workplace, output, str(PARTITION_ROWS), leave=leave)
 
 
 def run_to_the_end(workplace: Path, output: Path) -> int:
     """Run without disturbance; gives the rows taken over from earlier attempts."""
-    with started(workplace, output, subprocess.DEVNULL) as child:
-        said, _ = child.communicate(timeout=DEADLINE_S)
-    assert child.returncode == 0
+    with started(workplace, output, subprocess.DEVNULL) as process:
+        said, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
     return int(said.splitlines()[-1].removeprefix("resumed "))
 
 
@@ -126,19 +110,19 @@ def kill_at(
     workplace: Path, output: Path, event: str, count: int, *, by: signal.Signals = signal.SIGKILL
 ) -> None:
     """Start a run and end it when it says an event for the `count`-th time."""
-    with started(workplace, output, subprocess.PIPE) as child:
-        assert child.stdout is not None
-        assert child.stdin is not None
-        for line in child.stdout:
+    with started(workplace, output, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        for line in process.stdout:
             count -= line.startswith(event)
             if count == 0:
-                child.send_signal(by)
+                process.send_signal(by)
                 break
             if line.startswith("step"):
-                child.stdin.write("\n")
-                child.stdin.flush()
-        child.wait(DEADLINE_S)
-    assert child.returncode == -by
+                process.stdin.write("\n")
+                process.stdin.flush()
+        process.wait(DEADLINE_S)
+    assert process.returncode == -by
 
 
 def digests(output: Path) -> dict[str, str]:

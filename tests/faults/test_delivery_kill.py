@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-import twofold
 from twofold.app.batch import resume_run
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from doubler import child, pack_doubler
+
+Child = contextlib.AbstractContextManager[subprocess.Popen[str]]
 
 ROWS = 4_000
 DEADLINE_S = 120
-MODEL = """
-def predict(row):
-    return row["amount"] * 2.0
-"""
 
 # Says each step and, of a delivery, each batch of rows on a line of its own, and waits for leave to
 # go on, so that a kill hits it.
@@ -63,53 +61,35 @@ print("state", result.deliveries[0].state, flush=True)
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workplace")
-    (folder / "quick_doubler.py").write_text(MODEL)
-    sample = pa.table({"amount": pa.array([0.0, 1.0, 5000.0], pa.float64())})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        twofold.pack(
-            "quick_doubler:predict", name="doubler", sample=sample, registry=folder / "registry"
-        )
+    pack_doubler(folder, "quick_doubler")
     ids = pa.array([f"c{number}" for number in range(ROWS)])
     amounts = pa.array([float(number) for number in range(ROWS)])
     pq.write_table(pa.table({"id": ids, "amount": amounts}), folder / "in.parquet")
     return folder
 
 
-@contextlib.contextmanager
-def started(workplace: Path, output: Path, target: str, leave: int) -> Iterator[subprocess.Popen]:
-    source = Path(twofold.__file__).parents[1]
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(workplace), str(output), target],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(workplace)])},
-        stdin=leave,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+def started(workplace: Path, output: Path, target: str, leave: int) -> Child:
+    return child(CHILD, workplace, output, target, leave=leave)
 
 
 def kill_at(workplace: Path, output: Path, target: str, event: str) -> None:
-    with started(workplace, output, target, subprocess.PIPE) as child:
-        assert child.stdout is not None
-        assert child.stdin is not None
-        for line in child.stdout:
+    with started(workplace, output, target, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        for line in process.stdout:
             if line == f"{event}\n":
-                child.send_signal(signal.SIGKILL)
+                process.send_signal(signal.SIGKILL)
                 break
-            child.stdin.write("\n")
-            child.stdin.flush()
-        child.wait(DEADLINE_S)
-    assert child.returncode == -signal.SIGKILL
+            process.stdin.write("\n")
+            process.stdin.flush()
+        process.wait(DEADLINE_S)
+    assert process.returncode == -signal.SIGKILL
 
 
 def run_to_the_end(workplace: Path, output: Path, target: str) -> str:
-    with started(workplace, output, target, subprocess.DEVNULL) as child:
-        said, _ = child.communicate(timeout=DEADLINE_S)
-    assert child.returncode == 0
+    with started(workplace, output, target, subprocess.DEVNULL) as process:
+        said, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
     return said.splitlines()[-1].removeprefix("state ")
 
 
