@@ -59,12 +59,17 @@ class NumberSketch:
 
     def __add__(self, other: NumberSketch) -> NumberSketch:
         """The sketch of both."""
-        keys, places = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
-        counts = np.zeros(len(keys), np.int64)
-        np.add.at(counts, places, np.concatenate([self.counts, other.counts]))
+        both = [sketch for sketch in (self, other) if len(sketch.keys)]
+        first = min((int(sketch.keys[0]) for sketch in both), default=0)
+        stop = max((int(sketch.keys[-1]) + 1 for sketch in both), default=0)
+        # Keys lie close together, so that no sorting is needed to merge them.
+        counts = np.zeros(stop - first, np.int64)
+        for sketch in both:
+            counts[sketch.keys - first] += sketch.counts
+        used = np.flatnonzero(counts)
         return NumberSketch(
-            keys,
-            counts,
+            (used + first).astype(np.int32),
+            counts[used],
             self.nulls + other.nulls,
             min(self.minimum, other.minimum),
             max(self.maximum, other.maximum),
