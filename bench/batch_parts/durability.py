@@ -18,7 +18,8 @@ from targets import Report, at_most
 
 from twofold.batch.settings import BatchSettings
 
-SIZES, ROUNDS = (1_000_000, 10_000_000), 5
+ROUNDS = {1_000_000: 15, 10_000_000: 5}
+"""By rows: a short run is disturbed as a whole more often."""
 COST = at_most(1.15)
 STATISTICS = "statistics"
 
@@ -28,13 +29,13 @@ def run(lab: BatchLab, report: Report) -> None:
     report.begin("durability", "runs that outlive crashes / the same without")
     found: dict[str, list[Measured]] = {}
     counts: dict[str, int] = {}
-    for size in SIZES:
+    for size in ROUNDS:
         rows = lab.rows(size)
-        of_size = _of_size(lab, lab.input(rows))
+        of_size = _of_size(lab, lab.input(rows), lab.rounds(ROUNDS[size]))
         found |= {f"{rows:,} rows: {name}": every for name, every in of_size.items()}
         counts |= {f"{rows:,} rows: {name}": rows for name in of_size}
     show(report, found, counts)
-    for size in SIZES:
+    for size in ROUNDS:
         start = f"{lab.rows(size):,} rows"
         without = found[f"{start}: plain"]
         check_ratio(
@@ -44,7 +45,7 @@ def run(lab: BatchLab, report: Report) -> None:
             check_ratio(report, f"{start}: without statistics / plain", (bare, without), None)
 
 
-def _of_size(lab: BatchLab, source: Path) -> dict[str, list[Measured]]:
+def _of_size(lab: BatchLab, source: Path, rounds: int) -> dict[str, list[Measured]]:
     made: dict[str, dict[str, str]] = {}
 
     def run_as(mode: str, name: str, **settings: bool) -> Measured:
@@ -67,7 +68,7 @@ def _of_size(lab: BatchLab, source: Path) -> dict[str, list[Measured]]:
     if kinds.get(STATISTICS) is True:
         bare = {STATISTICS: False}
         sides["without statistics"] = lambda: run_as("durable", "without statistics", **bare)
-    return in_turn(sides, lab.rounds(ROUNDS))
+    return in_turn(sides, rounds)
 
 
 def digests(folder: Path) -> dict[str, str]:

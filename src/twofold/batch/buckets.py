@@ -8,6 +8,7 @@ quantiles keep that relative error, as in HDR Histogram (Tene) and DDSketch (Mas
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twofold.batch.statistics import NumberSketch
+from twofold.batch.statistics import NumberSketch, summed
 from twofold.model.kernel import kernel
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def number_sketches(
     totals = _totals(owners, buckets >> 5, whole, columns)
     least = np.maximum(np.asarray(grains, np.int64), 1)[owners]
     keys = np.where(sizes < least, 0, np.where(buckets < NEGATIVE, sizes, -sizes))
-    kept, merged = np.unique(owners * (2 * BUCKETS) + keys + BUCKETS, return_inverse=True)
-    together = np.bincount(merged, counts, len(kept)).astype(np.int64)
+    kept, together = summed(owners * (2 * BUCKETS) + keys + BUCKETS, counts)
     kept_owners, kept_keys = np.divmod(kept, 2 * BUCKETS)
     borders = range(columns + 1)
     kept_bounds = np.searchsorted(kept_owners, borders).tolist()
@@ -102,9 +102,8 @@ def _merged(entries: Sequence[Array], columns: int) -> Array:
     """The entries of all batches, those of one bucket put together, in the order of the buckets."""
     native = kernel()
     if native is not None:
-        return np.frombuffer(
-            native.merge(tuple(item.tobytes() for item in entries), columns), ENTRY
-        )
+        held = tuple(item.tobytes() for item in entries)
+        return np.frombuffer(native.merge(held, columns), ENTRY)
     every = np.concatenate([np.empty(0, ENTRY), *entries])
     used, at = np.unique(every["bucket"], return_inverse=True)
     merged = np.empty(len(used), ENTRY)
@@ -138,17 +137,20 @@ def key_of(distance: float) -> int:
 
 def edges(keys: Array, grain: int) -> tuple[Array, Array]:
     """The distances between which the values of buckets lie."""
-    sizes = np.abs(keys)
-    inner, outer = _distance(sizes), _distance(sizes + 1)
-    middle = float(_distance(np.array([max(grain, 1)]))[0])
+    borders, sizes = _borders(), np.abs(keys)
+    inner, outer = borders[sizes], borders[sizes + 1]
+    middle = float(borders[max(grain, 1)])
     lower = np.where(keys > 0, inner, -outer)
     upper = np.where(keys > 0, outer, -inner)
     return np.where(keys == 0, -middle, lower), np.where(keys == 0, middle, upper)
 
 
-def _distance(sizes: Array) -> Array:
-    bits = (np.minimum(sizes, BEYOND).astype(np.uint32) << REST_BITS).view(np.float32)
-    return np.minimum(bits.astype(np.float64), MAX_DISTANCE)
+@functools.cache
+def _borders() -> Array:
+    """The distance at which each key begins, one more than the last included."""
+    found = np.full(BEYOND + 2, MAX_DISTANCE)
+    found[:BEYOND] = (np.arange(BEYOND, dtype=np.uint32) << REST_BITS).view(np.float32)
+    return found
 
 
 def shares_below(sketch: NumberSketch, points: Array, origin: float, grain: int) -> Array:

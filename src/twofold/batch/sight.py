@@ -12,12 +12,22 @@ from twofold.batch.ledger import Finished
 from twofold.batch.quarantine import SetAside
 from twofold.batch.settings import BatchSettings
 from twofold.batch.sketch import BatchSketch, Sketcher, sketcher_of
-from twofold.batch.statistics import Sketch, Statistics, decode_sketch, encode_sketch
+from twofold.batch.statistics import (
+    Sketch,
+    Statistics,
+    added_up,
+    decode_sketch,
+    encode_sketch,
+)
 from twofold.batch.summary import summarise
 
 if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
     from twofold.predictor.load import Sample
+
+
+ADDED_AT_ONCE = 16
+"""Partitions whose sketches are held: unpacked, they are large."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +52,17 @@ class Sight:
     def summary(self, finished: Sequence[Finished], limits: BatchSettings) -> Statistics | None:
         """The statistics of a whole run; None if they lack for some of its partitions."""
         columns = self.sketcher.columns
-        total: Sketch | None = None
-        for entry in finished:  # one at a time: unpacked, they are large
+        held: list[Sketch] = []
+        for entry in finished:
             sketch = decode_sketch(entry.sketch) if entry.sketch else None
             if sketch is None or len(sketch.columns) != len(columns):
                 return None
-            total = sketch if total is None else total + sketch
-        return total and summarise(columns, self.outputs, total, self.sample, limits)
+            held.append(sketch)
+            if len(held) == ADDED_AT_ONCE:
+                held = [added_up(held)]
+        if not held:
+            return None
+        return summarise(columns, self.outputs, added_up(held), self.sample, limits)
 
 
 def sight_of(predictor: Predictor, sample: Sample | None) -> Sight:

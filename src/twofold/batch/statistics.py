@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -57,26 +57,6 @@ class NumberSketch:
         """Values that are no nulls."""
         return int(self.counts.sum())
 
-    def __add__(self, other: NumberSketch) -> NumberSketch:
-        """The sketch of both."""
-        both = [sketch for sketch in (self, other) if len(sketch.keys)]
-        first = min((int(sketch.keys[0]) for sketch in both), default=0)
-        stop = max((int(sketch.keys[-1]) + 1 for sketch in both), default=0)
-        # Keys lie close together, so that no sorting is needed to merge them.
-        counts = np.zeros(stop - first, np.int64)
-        for sketch in both:
-            counts[sketch.keys - first] += sketch.counts
-        used = np.flatnonzero(counts)
-        return NumberSketch(
-            (used + first).astype(np.int32),
-            counts[used],
-            self.nulls + other.nulls,
-            min(self.minimum, other.minimum),
-            max(self.maximum, other.maximum),
-            self.total + other.total,
-            self.squares + other.squares,
-        )
-
 
 @dataclasses.dataclass(frozen=True)
 class TextSketch:
@@ -104,13 +84,6 @@ class TextSketch:
         """Texts that the sample doesn't have."""
         return sum(self.unseen.values()) + self.rest
 
-    def __add__(self, other: TextSketch) -> TextSketch:
-        """The sketch of both."""
-        known = tuple(a + b for a, b in zip(self.known, other.known, strict=True))
-        together = Counter(self.unseen) + Counter(other.unseen)
-        unseen, left = most_frequent(together, MAX_UNSEEN)
-        return TextSketch(known, unseen, self.rest + other.rest + left, self.nulls + other.nulls)
-
 
 ColumnSketch = NumberSketch | TextSketch
 
@@ -129,14 +102,69 @@ class Sketch:
     columns: tuple[ColumnSketch, ...]
     reasons: dict[tuple[str, str], int]
 
-    def __add__(self, other: Sketch) -> Sketch:
-        """The sketch of both."""
-        pairs: Any = zip(self.columns, other.columns, strict=True)
-        return Sketch(
-            self.rows + other.rows,
-            tuple(a + b for a, b in pairs),
-            dict(Counter(self.reasons) + Counter(other.reasons)),
-        )
+
+def added_up(sketches: Sequence[Sketch]) -> Sketch:
+    """The sketch of the rows of several, of the same columns.
+
+    Args:
+        sketches: At least one.
+    """
+    columns: Any = zip(*(sketch.columns for sketch in sketches), strict=True)
+    reasons: Counter[tuple[str, str]] = Counter()
+    for sketch in sketches:
+        reasons.update(sketch.reasons)
+    return Sketch(
+        sum(sketch.rows for sketch in sketches),
+        tuple(
+            _added_numbers(parts) if isinstance(parts[0], NumberSketch) else _added_texts(parts)
+            for parts in columns
+        ),
+        dict(reasons),
+    )
+
+
+def _added_numbers(parts: Sequence[NumberSketch]) -> NumberSketch:
+    keys, counts = summed(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+    )
+    return NumberSketch(
+        keys,
+        counts,
+        sum(part.nulls for part in parts),
+        min(part.minimum for part in parts),
+        max(part.maximum for part in parts),
+        sum((part.total for part in parts), Fraction(0)),
+        sum((part.squares for part in parts), Fraction(0)),
+    )
+
+
+def _added_texts(parts: Sequence[TextSketch]) -> TextSketch:
+    unseen: Counter[str] = Counter()
+    for part in parts:
+        unseen.update(part.unseen)
+    kept, left = most_frequent(unseen, MAX_UNSEEN)
+    return TextSketch(
+        tuple(map(sum, zip(*(part.known for part in parts), strict=True))),
+        kept,
+        sum(part.rest for part in parts) + left,
+        sum(part.nulls for part in parts),
+    )
+
+
+def summed(keys: Array, counts: Array) -> tuple[Array, Array]:
+    """Each key once, ascending, and the sum of its counts.
+
+    Args:
+        keys: Best in few ascending runs, of which the sort makes use.
+        counts: Of each.
+    """
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], counts[order]
+    starts = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=starts[1:])
+    first = np.flatnonzero(starts)
+    return keys[first], np.add.reduceat(counts, first) if len(first) else counts
 
 
 def most_frequent(counts: dict[str, int], limit: int) -> tuple[dict[str, int], int]:

@@ -112,24 +112,26 @@ def _with_drift(
 def _with_numbers(
     found: ColumnStatistics, item: Measured, run: NumberSketch, sample: NumberSketch | None
 ) -> ColumnStatistics:
+    points, sample_points = (
+        quantiles(sketch, QUANTILES, item) if sketch and sketch.values else []
+        for sketch in (run, sample)
+    )
     return msgspec.structs.replace(
         found,
-        numbers=_numbers(item, run),
-        sample_numbers=_numbers(item, sample) if sample else None,
-        histogram=_histogram(item, run, sample),
+        numbers=_numbers(item, run, points) if points else None,
+        sample_numbers=_numbers(item, sample, sample_points) if sample and sample_points else None,
+        histogram=_histogram(item, run, sample, [*points, *sample_points]),
     )
 
 
-def _numbers(item: Measured, sketch: NumberSketch) -> Numbers | None:
+def _numbers(item: Measured, sketch: NumberSketch, points: Sequence[float]) -> Numbers:
     values = sketch.values
-    if not values:
-        return None
     distance = sketch.total / values
     variance = max(float(sketch.squares / values - distance * distance), 0.0)
     mean = min(max(item.origin + float(distance), sketch.minimum), sketch.maximum)
     deviation = math.sqrt(variance)
     names = [f"{ratio:g}" for ratio in QUANTILES]
-    by_ratio = dict(zip(names, quantiles(sketch, QUANTILES, item), strict=True))
+    by_ratio = dict(zip(names, points, strict=True))
     if item.type != "timestamp":
         return Numbers(
             mean=mean,
@@ -155,21 +157,22 @@ def instant(micros: float) -> str:
         return f"{micros / MICROS_PER_S:g} s since 1970"
 
 
-def _histogram(item: Measured, run: NumberSketch, sample: NumberSketch | None) -> Histogram | None:
-    sketches = [sketch for sketch in (run, sample) if sketch and sketch.values]
-    if not sketches:
+def _histogram(
+    item: Measured, run: NumberSketch, sample: NumberSketch | None, points: Sequence[float]
+) -> Histogram | None:
+    """The shares of both between the outermost of their quantiles."""
+    if not points:
         return None
-    ends = [quantiles(sketch, (QUANTILES[0], QUANTILES[-1]), item) for sketch in sketches]
-    start, stop = min(first for first, _ in ends), max(last for _, last in ends)
+    start, stop = min(points), max(points)
     if start == stop:
         margin = abs(start) / 2 or 0.5
         start, stop = start - margin, stop + margin
-    points = np.linspace(start, stop, HISTOGRAM_BINS + 1)
+    borders = np.linspace(start, stop, HISTOGRAM_BINS + 1)
 
     def shares(sketch: NumberSketch | None) -> tuple[float, ...]:
         if sketch is None or not sketch.values:
             return ()
-        below = shares_below(sketch, points, item.origin, item.grain)
+        below = shares_below(sketch, borders, item.origin, item.grain)
         below[0], below[-1] = 0.0, 1.0
         return tuple(round(share, DIGITS) for share in np.diff(below).tolist())
 

@@ -18,6 +18,7 @@ from twofold.batch.statistics import (
     NumberSketch,
     Sketch,
     TextSketch,
+    added_up,
     count_reasons,
     decode_sketch,
     encode_sketch,
@@ -66,7 +67,22 @@ def facts(sketch: Sketch) -> Any:
 
 @given(SKETCHES, SKETCHES, SKETCHES)
 def test_adding_up_is_associative_and_commutative(a: Sketch, b: Sketch, c: Sketch) -> None:
-    assert facts((a + b) + c) == facts(a + (b + c)) == facts(c + b + a)
+    whole = facts(added_up([a, b, c]))
+    assert facts(added_up([added_up([a, b]), c])) == whole
+    assert facts(added_up([a, added_up([b, c])])) == whole
+    assert facts(added_up([c, b, a])) == whole
+
+
+@given(NUMBERS, NUMBERS)
+def test_counts_of_one_key_are_added(a: NumberSketch, b: NumberSketch) -> None:
+    (found,) = added_up([Sketch(0, (a,), {}), Sketch(0, (b,), {})]).columns
+    assert isinstance(found, NumberSketch)
+    expected: Counter[int] = Counter()
+    for part in (a, b):
+        expected.update(dict(zip(part.keys.tolist(), part.counts.tolist(), strict=True)))
+    assert found.keys.tolist() == sorted(expected)
+    assert found.counts.tolist() == [expected[key] for key in sorted(expected)]
+    assert (found.keys.dtype, found.counts.dtype) == (np.int32, np.int64)
 
 
 @given(SKETCHES)
@@ -87,7 +103,9 @@ def test_what_is_no_sketch_is_none() -> None:
 def test_only_the_most_frequent_texts_are_kept_and_the_rest_is_counted() -> None:
     assert most_frequent({"a": 1, "b": 3, "c": 1}, 2) == ({"b": 3, "a": 1}, 1)
     many = TextSketch((), {str(number): 1 for number in range(MAX_UNSEEN)}, 0, 0)
-    both = many + TextSketch((), {"new": 5}, 2, 0)
+    more = TextSketch((), {"new": 5}, 2, 0)
+    (both,) = added_up([Sketch(0, (many,), {}), Sketch(0, (more,), {})]).columns
+    assert isinstance(both, TextSketch)
     assert len(both.unseen) == MAX_UNSEEN
     assert both.unseen["new"] == 5
     assert both.unseen_values == MAX_UNSEEN + 7
