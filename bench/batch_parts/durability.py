@@ -29,9 +29,9 @@ def run(lab: BatchLab, report: Report) -> None:
     report.begin("durability", "runs that outlive crashes / the same without")
     found: dict[str, list[Measured]] = {}
     counts: dict[str, int] = {}
-    for size in ROUNDS:
+    for size, rounds in ROUNDS.items():
         rows = lab.rows(size)
-        of_size = _of_size(lab, lab.input(rows), lab.rounds(ROUNDS[size]))
+        of_size = _of_size(lab, lab.input(rows), lab.rounds(rounds))
         found |= {f"{rows:,} rows: {name}": every for name, every in of_size.items()}
         counts |= {f"{rows:,} rows: {name}": rows for name in of_size}
     show(report, found, counts)
