@@ -6,6 +6,7 @@ from setuptools import Extension, setup
 
 KERNEL = Path("src", "kernel")
 WIRE = Path("src", "wire")
+STORE = Path("src", "store")
 
 setup(
     ext_modules=[
@@ -24,6 +25,14 @@ setup(
             depends=sorted(path.as_posix() for path in WIRE.glob("*.h")),
             extra_compile_args=["-O3", "-std=c11"],
             # Without it, every request is read the usual way.
+            optional=True,
+        ),
+        Extension(
+            "twofold._store",
+            sources=sorted(path.as_posix() for path in STORE.glob("*.c")),
+            depends=sorted(path.as_posix() for path in STORE.glob("*.h")),
+            extra_compile_args=["-O3", "-std=c11"],
+            # Without it, keys are found in Python.
             optional=True,
         ),
     ]

@@ -12,7 +12,9 @@ TwofoldError
 ├── DeadlineExceeded     nobody: the answer would have come too late
 ├── PredictionFailed     the model's author: predict raised, or broke its own signature
 ├── BudgetExceeded       the caller's data: more rows were quarantined than the run allows
+├── GatesShut            the operator: a snapshot isn't good enough to be switched to
 ├── LeaseHeld            nobody: another process works on this run
+├── StoreUnavailable     the operator: the store of snapshots doesn't answer
 ├── DeliveryFailed       the operator: the run is committed, but isn't where else it was to go
 └── CommitUnknown        the operator: look at the output before any retry
     └── DeliveryUnknown  the operator: the same for where else it was to go; do it again
@@ -105,8 +107,16 @@ class BudgetExceeded(TwofoldError):
     """A run set aside more rows than it may; nothing was committed."""
 
 
+class GatesShut(TwofoldError):
+    """A snapshot doesn't pass the gates; the one before is read on."""
+
+
 class LeaseHeld(TwofoldError):
-    """Another process is working on this run."""
+    """Another process is working on this run, or publishes snapshots of this model."""
+
+
+class StoreUnavailable(TwofoldError):
+    """The store of snapshots doesn't answer, or not in time."""
 
 
 class DeliveryFailed(TwofoldError):

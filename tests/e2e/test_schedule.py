@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import twofold
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.schedule.agenda import begin
 from twofold.schedule.keep import save_state
 from twofold.schedule.settings import ScheduleSettings

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from twofold.app.settings import FILE, Settings
-from twofold.batch.lease import hold_lease, is_held
+from twofold.lease import hold_lease, is_held
 from twofold.errors import ConfigError, LeaseHeld, problem
 from twofold.schedule.agenda import next_due
 from twofold.schedule.keep import load_state

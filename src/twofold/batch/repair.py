@@ -27,7 +27,7 @@ from twofold.batch.inputs import (
     open_input,
 )
 from twofold.batch.layout import Layout, Stamp, lay_out
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.manifest import FileEntry, InputEntry, Manifest, Repair, read_manifest
 from twofold.batch.mended import NOTES, ROW, check_places, place, row_numbers
 from twofold.batch.part_files import part_format

@@ -18,7 +18,7 @@ from twofold.batch.deliver import check_targets, targets_of
 from twofold.batch.engine import engine_of
 from twofold.batch.inputs import Input, check_unchanged
 from twofold.batch.layout import Layout, Stamp, lay_out
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.ledger import Identity, Ledger, Started, changes
 from twofold.batch.local import Behind
 from twofold.batch.manifest import (

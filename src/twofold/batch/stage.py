@@ -32,7 +32,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from twofold.batch import quarantine
-from twofold.batch.durable import make_durably, sync
+from twofold.durable import make_durably, sync
 from twofold.batch.exchange import exchange
 from twofold.batch.ledger import Answered, Finished, Ledger, Started, parse_ledger, render_entry
 from twofold.batch.local import cores

@@ -31,7 +31,7 @@ from twofold.app.batch import (
     run_status,
     write_report,
 )
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.stage import staging_folder
 from twofold.errors import BudgetExceeded, DeliveryFailed, InvalidInput, LeaseHeld, UnknownModel
 from twofold.model.registry import Registry

@@ -10,7 +10,7 @@ from workplace import work_in
 
 from twofold.app.schedule import Event, keep_schedules, look_at_schedules
 from twofold.app.settings import Settings, read
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.errors import ConfigError, LeaseHeld
 from twofold.schedule import agenda, launch
 from twofold.schedule.keep import save_state

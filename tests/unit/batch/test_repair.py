@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.run import RunState
 from twofold.batch.watch import Step
 from twofold.errors import CommitUnknown, InvalidInput, LeaseHeld, TwofoldError

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.run import RunState
 from twofold.batch.settings import BatchSettings
 from twofold.errors import BudgetExceeded, InvalidInput, LeaseHeld, PredictionFailed, TwofoldError

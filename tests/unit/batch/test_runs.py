@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.runs import Phase, list_runs, run_status
 from twofold.errors import InvalidInput
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from twofold.app.batch import RunRequest, Watch, run_batch
-from twofold.batch.lease import hold_lease
+from twofold.lease import hold_lease
 from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import staging_folder
 from twofold.batch.watch import Progress

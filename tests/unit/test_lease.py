@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twofold.batch.lease import hold_lease, is_held
+from twofold.lease import hold_lease, is_held
 from twofold.errors import LeaseHeld
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from twofold.batch import durable
-from twofold.batch.durable import make_durably, sync
+from twofold import durable
+from twofold.durable import make_durably, sync
 
 
 def test_what_cannot_be_synced_is_told(tmp_path: Path) -> None:
