@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from twofold.lease import hold_lease, is_held
 from twofold.errors import LeaseHeld
+from twofold.lease import hold_lease, is_held
 
 
 def test_second_runner_is_turned_away_until_the_first_is_done(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from twofold.app.settings import FILE, Settings
-from twofold.lease import hold_lease, is_held
 from twofold.errors import ConfigError, LeaseHeld, problem
+from twofold.lease import hold_lease, is_held
 from twofold.schedule.agenda import next_due
 from twofold.schedule.keep import load_state
 from twofold.schedule.run import Event, Scheduler, Watch, signals

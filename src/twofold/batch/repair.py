@@ -27,7 +27,6 @@ from twofold.batch.inputs import (
     open_input,
 )
 from twofold.batch.layout import Layout, Stamp, lay_out
-from twofold.lease import hold_lease
 from twofold.batch.manifest import FileEntry, InputEntry, Manifest, Repair, read_manifest
 from twofold.batch.mended import NOTES, ROW, check_places, place, row_numbers
 from twofold.batch.part_files import part_format
@@ -39,6 +38,7 @@ from twofold.batch.stage import Stage
 from twofold.batch.watch import Progress, Watch
 from twofold.batch.work import Work
 from twofold.errors import InvalidInput, problem
+from twofold.lease import hold_lease
 from twofold.model.names import check_name
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from twofold.batch.deliver import check_targets, targets_of
 from twofold.batch.engine import engine_of
 from twofold.batch.inputs import Input, check_unchanged
 from twofold.batch.layout import Layout, Stamp, lay_out
-from twofold.lease import hold_lease
 from twofold.batch.ledger import Identity, Ledger, Started, changes
 from twofold.batch.local import Behind
 from twofold.batch.manifest import (
@@ -41,6 +40,7 @@ from twofold.batch.target import Delivery
 from twofold.batch.watch import Progress, Watch
 from twofold.batch.work import Work
 from twofold.errors import BudgetExceeded, InvalidInput, problem
+from twofold.lease import hold_lease
 from twofold.model.names import check_name
 from twofold.version import VERSION
 

@@ -7,11 +7,11 @@ import enum
 from datetime import datetime
 from pathlib import Path
 
-from twofold.lease import is_held
 from twofold.batch.ledger import Ledger
 from twofold.batch.manifest import MANIFEST_FILE, Manifest, read_manifest
 from twofold.batch.stage import STAGING_FOLDER, read_ledger, staging_folder
 from twofold.errors import InvalidInput, problem
+from twofold.lease import is_held
 from twofold.model.names import check_name
 
 

@@ -32,7 +32,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from twofold.batch import quarantine
-from twofold.durable import make_durably, sync
 from twofold.batch.exchange import exchange
 from twofold.batch.ledger import Answered, Finished, Ledger, Started, parse_ledger, render_entry
 from twofold.batch.local import cores
@@ -47,6 +46,7 @@ from twofold.batch.parallel import in_parallel
 from twofold.batch.part_files import PARQUET, PartFormat
 from twofold.batch.plan import part_name
 from twofold.batch.watch import Step
+from twofold.durable import make_durably, sync
 from twofold.errors import (
     CommitUnknown,
     ConfigError,

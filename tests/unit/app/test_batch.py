@@ -31,9 +31,9 @@ from twofold.app.batch import (
     run_status,
     write_report,
 )
-from twofold.lease import hold_lease
 from twofold.batch.stage import staging_folder
 from twofold.errors import BudgetExceeded, DeliveryFailed, InvalidInput, LeaseHeld, UnknownModel
+from twofold.lease import hold_lease
 from twofold.model.registry import Registry
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)

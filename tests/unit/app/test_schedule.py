@@ -10,8 +10,8 @@ from workplace import work_in
 
 from twofold.app.schedule import Event, keep_schedules, look_at_schedules
 from twofold.app.settings import Settings, read
-from twofold.lease import hold_lease
 from twofold.errors import ConfigError, LeaseHeld
+from twofold.lease import hold_lease
 from twofold.schedule import agenda, launch
 from twofold.schedule.keep import save_state
 from twofold.schedule.state import Outcome, State

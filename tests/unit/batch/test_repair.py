@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twofold.lease import hold_lease
 from twofold.batch.run import RunState
 from twofold.batch.watch import Step
 from twofold.errors import CommitUnknown, InvalidInput, LeaseHeld, TwofoldError
+from twofold.lease import hold_lease
 
 # Of 28 rows in partitions of 8, these are bad: some at the ends of their partitions.
 BAD = {0, 7, 8, 20, 27}

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.lease import hold_lease
 from twofold.batch.run import RunState
 from twofold.batch.settings import BatchSettings
 from twofold.errors import BudgetExceeded, InvalidInput, LeaseHeld, PredictionFailed, TwofoldError
+from twofold.lease import hold_lease
 
 
 def counting(count: int) -> list[float]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from twofold.lease import hold_lease
 from twofold.batch.runs import Phase, list_runs, run_status
 from twofold.errors import InvalidInput
+from twofold.lease import hold_lease
 
 
 def stop_after(rows: int, crash: type[BaseException]) -> Any:

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from twofold.app.batch import RunRequest, Watch, run_batch
-from twofold.lease import hold_lease
 from twofold.batch.settings import BatchSettings
 from twofold.batch.stage import staging_folder
 from twofold.batch.watch import Progress
 from twofold.cli.batch import _Rate, progress_bar
+from twofold.lease import hold_lease
 
 OUT = ("--output", "out")
 RUN = ("batch", "run", "price", "rows.parquet", *OUT, "--run-id", "night")
