@@ -1,0 +1,107 @@
+"""What a server keeps for a key: the predictions of a row, packed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from twofold.stores.snapshot import Origin, Snapshot, Stored
+from twofold.stores.store import Rows
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+MAX_ORIGINS = 1024
+"""Instants of repairs that are held; there are few, and one for each repair."""
+
+
+class _Value(msgspec.Struct, array_like=True):
+    """Of a row.
+
+    Attributes:
+        predictions: One per output.
+        predicted_at: Microseconds since 1970.
+        features: By field; None if they aren't published.
+        live: Of a live prediction: its version, and when its input was true, in microseconds.
+    """
+
+    predictions: tuple[Any, ...]
+    predicted_at: int
+    features: dict[str, Any] | None = None
+    live: tuple[str, int] | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Value).decode
+
+
+def encode_rows(rows: Rows) -> Iterator[bytes]:
+    """Pack what stands beside each key, in the order of the keys."""
+    predictions = zip(*(column.to_pylist() for column in rows.predictions), strict=True)
+    instants = rows.predicted_at.cast(pa.int64()).to_pylist()
+    if rows.features is None:
+        for values, instant in zip(predictions, instants, strict=True):
+            yield _encode(_Value(values, instant))
+        return
+    features = rows.features.to_pylist()
+    for values, instant, row in zip(predictions, instants, features, strict=True):
+        yield _encode(_Value(values, instant, row))
+
+
+def encode_live(stored: Stored) -> bytes:
+    """Pack a live prediction."""
+    origin = stored.origin
+    live = (origin.version, _micros(origin.as_of))
+    return _encode(_Value(stored.predictions, _micros(origin.predicted_at), None, live))
+
+
+def decode_value(data: bytes, snapshot: Snapshot, *, with_features: bool = False) -> Stored:
+    """Unpack what stands beside a key of a snapshot.
+
+    Raises:
+        msgspec.DecodeError: It is something else.
+    """
+    value = _decode(data)
+    live = value.live
+    if live is None:
+        origin = origin_of(snapshot, value.predicted_at)
+    else:
+        origin = Origin(
+            source="live",
+            model=snapshot.model,
+            version=live[0],
+            run_id="",
+            as_of=_instant(live[1]),
+            predicted_at=_instant(value.predicted_at),
+        )
+    return Stored(value.predictions, origin, value.features if with_features else None)
+
+
+@functools.lru_cache(MAX_ORIGINS)
+def origin_of(snapshot: Snapshot, predicted_at: int) -> Origin:
+    """The origin of what a run predicted.
+
+    Args:
+        snapshot: The run's.
+        predicted_at: Microseconds since 1970.
+    """
+    return Origin(
+        source="batch",
+        model=snapshot.model,
+        version=snapshot.version,
+        run_id=snapshot.run_id,
+        as_of=snapshot.as_of,
+        predicted_at=_instant(predicted_at),
+    )
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - EPOCH) // MICROSECOND
+
+
+def _instant(micros: int) -> datetime:
+    return EPOCH + micros * MICROSECOND
