@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +15,7 @@ from twofold.stores.store import Rows
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MAX_ORIGINS = 1024
-"""Instants of repairs that are held; there are few, and one for each repair."""
+"""Origins that are held; there is one for each repair."""
 
 
 class _Value(msgspec.Struct, array_like=True):
@@ -59,44 +58,60 @@ def encode_live(stored: Stored) -> bytes:
     return _encode(_Value(stored.predictions, _micros(origin.predicted_at), None, live))
 
 
-def decode_value(data: bytes, snapshot: Snapshot, *, with_features: bool = False) -> Stored:
-    """Unpack what stands beside a key of a snapshot.
+class Origins:
+    """The origins of a snapshot's predictions: but for those of repaired rows it is one."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Begin with none."""
+        self._snapshot = snapshot
+        self._known: dict[int, Origin] = {}
+
+    def at(self, predicted_at: int) -> Origin:
+        """The origin of what was predicted at an instant, in microseconds since 1970."""
+        found = self._known.get(predicted_at)
+        if found is None:
+            snapshot = self._snapshot
+            found = Origin(
+                source="batch",
+                model=snapshot.model,
+                version=snapshot.version,
+                run_id=snapshot.run_id,
+                as_of=snapshot.as_of,
+                predicted_at=_instant(predicted_at),
+            )
+            if len(self._known) < MAX_ORIGINS:
+                self._known[predicted_at] = found
+        return found
+
+    def live(self, version: str, as_of: int, predicted_at: int) -> Origin:
+        """The origin of a live prediction; instants as above."""
+        return Origin(
+            source="live",
+            model=self._snapshot.model,
+            version=version,
+            run_id="",
+            as_of=_instant(as_of),
+            predicted_at=_instant(predicted_at),
+        )
+
+
+def decode_value(data: bytes, origins: Origins, *, with_features: bool = False) -> Stored:
+    """Unpack what stands beside a key.
+
+    Args:
+        data: It.
+        origins: Those of the snapshot that it was found in.
+        with_features: Whether the features are wanted.
 
     Raises:
         msgspec.DecodeError: It is something else.
     """
     value = _decode(data)
-    live = value.live
-    if live is None:
-        origin = origin_of(snapshot, value.predicted_at)
+    if value.live is None:
+        origin = origins.at(value.predicted_at)
     else:
-        origin = Origin(
-            source="live",
-            model=snapshot.model,
-            version=live[0],
-            run_id="",
-            as_of=_instant(live[1]),
-            predicted_at=_instant(value.predicted_at),
-        )
+        origin = origins.live(*value.live, value.predicted_at)
     return Stored(value.predictions, origin, value.features if with_features else None)
-
-
-@functools.lru_cache(MAX_ORIGINS)
-def origin_of(snapshot: Snapshot, predicted_at: int) -> Origin:
-    """The origin of what a run predicted.
-
-    Args:
-        snapshot: The run's.
-        predicted_at: Microseconds since 1970.
-    """
-    return Origin(
-        source="batch",
-        model=snapshot.model,
-        version=snapshot.version,
-        run_id=snapshot.run_id,
-        as_of=snapshot.as_of,
-        predicted_at=_instant(predicted_at),
-    )
 
 
 def _micros(instant: datetime) -> int:
