@@ -19,6 +19,7 @@ Row = Mapping[str, Any] | Sequence[Any]
 Check = Callable[[Row], list[Any]]
 """Gives a row's canonical values; raises InvalidInput."""
 
+UNAVAILABLE = "store unavailable"
 SEND_ROW = 'Send the row, too: {"key": ..., "row": {...}}.'
 PUBLISH_FEATURES = "Publish it with --with-features, or send the whole row."
 
@@ -157,6 +158,33 @@ class Asking:
         fresh = use is Use.STORED
         why = "" if fresh else self._why_stale(facts)
         return self.stored(ask, stored, age_s, why=why, is_fresh=fresh)
+
+    def settle_alone(
+        self, ask: Ask, remembered: Stored | None, error: Exception, now: datetime
+    ) -> Answer | Live:
+        """Answer although the store doesn't: with a live prediction, or what is remembered.
+
+        Args:
+            ask: What is asked for.
+            remembered: What the store last had for the key.
+            error: Why it has nothing to say.
+            now: The time (UTC).
+
+        Raises:
+            Exception: `error`: there is neither a row nor anything remembered that will do.
+        """
+        if ask.row is not None:
+            row = self._changed(ask.row, ask.changes) if ask.changes else ask.row
+            return Live(ask, row, min(ask.row_as_of or now, now), UNAVAILABLE)
+        if remembered is None or self._policy.on_stale == "refuse":
+            raise error
+        if ask.changes is None:
+            age_s = age_s_of(remembered.origin.as_of, now)
+            return self.stored(ask, remembered, age_s, why=UNAVAILABLE, is_fresh=False)
+        if remembered.features is None:
+            raise error
+        row = self._changed(remembered.features, ask.changes)
+        return Live(ask, row, remembered.origin.as_of, UNAVAILABLE)
 
     def stored(self, ask: Ask, stored: Stored, age_s: float, *, why: str, is_fresh: bool) -> Answer:
         """An answer out of the store."""

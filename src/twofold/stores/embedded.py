@@ -185,15 +185,13 @@ class EmbeddedReader:
     """Reads the current snapshot of a model's folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what is there, if anything is."""
+        """Begin with nothing: what is there is opened when the first key is looked up."""
         self._folder = folder
         self._words: Words | None = None
         self._seen = -1
         self._switches = -1
         self._open: MappedSnapshot | None = None
         self._live: LiveLog | None = None
-        with _told(folder):
-            self._look()
 
     def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
         """See `LocalReader`."""

@@ -9,6 +9,11 @@ from twofold.stores.embedded import EmbeddedStore
 from twofold.stores.store import Store
 
 
+def is_local(address: str) -> bool:
+    """Whether a store is read from memory, not from a server."""
+    return "://" not in address
+
+
 def open_store(address: str, *, timeout_s: float) -> Store:
     """Open a store; nothing is asked of it yet.
 
