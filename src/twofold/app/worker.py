@@ -206,8 +206,8 @@ class _Worker:
 
         job, metrics, found = self._job, self._metrics, {}
         slots = {
-            was: metrics.layout.slot(STORE_REQUESTS, "answered" if was else "failed")
-            for was in (True, False)
+            outcome: metrics.layout.slot(STORE_REQUESTS, outcome)
+            for outcome in ("answered", "failed")
         }
         store = open_store(job.store, timeout_s=job.policy.store_timeout_s)
         for name in service.versions:
@@ -218,7 +218,9 @@ class _Worker:
             remote = (
                 None
                 if local
-                else Lookup(reader, job.policy, time.monotonic, lambda was: metrics.add(slots[was]))
+                else Lookup(
+                    reader, job.policy, time.monotonic, lambda outcome: metrics.add(slots[outcome])
+                )
             )
             found[name] = Hybrid(local, remote, asking, job.policy)
         return found

@@ -27,7 +27,7 @@ class Lookup:
         reader: RemoteReader,
         policy: AnswerSettings,
         clock: Callable[[], float],
-        tell: Callable[[bool], None] = lambda _: None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Look up.
 
@@ -35,7 +35,7 @@ class Lookup:
             reader: The store.
             policy: How long it may take, and how often it may fail.
             clock: Monotonic seconds.
-            tell: Told of every request to the store, whether it was answered.
+            tell: Told of every request to the store: `answered`, or `failed`.
         """
         self._tell = tell
         self._reader = reader
@@ -79,7 +79,7 @@ class Lookup:
         except StoreUnavailable:
             self._failed()
             raise
-        self._tell(True)
+        self._tell("answered")
         self._breaker.succeeded()
         self.snapshot = found.snapshot
         self._remember(keys, found)
@@ -87,7 +87,7 @@ class Lookup:
 
     def _failed(self) -> None:
         self._breaker.failed(self._clock())
-        self._tell(False)
+        self._tell("failed")
 
     def _remember(self, keys: Sequence[bytes], found: Found) -> None:
         if not self._most:
