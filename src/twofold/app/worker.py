@@ -214,15 +214,16 @@ class _Worker:
             served = service.default(name)
             asking = Asking(name, served.version, served.output.names, served.check, job.policy)
             reader: Any = store.reader(name)
-            local = reader if is_local(job.store) else None
-            remote = (
-                None
-                if local
-                else Lookup(
-                    reader, job.policy, time.monotonic, lambda outcome: metrics.add(slots[outcome])
-                )
+            if is_local(job.store):
+                found[name] = Hybrid(reader, None, asking, job.policy)
+                continue
+            remote = Lookup(
+                reader,
+                job.policy,
+                clock=time.monotonic,
+                tell=lambda outcome: metrics.add(slots[outcome]),
             )
-            found[name] = Hybrid(local, remote, asking, job.policy)
+            found[name] = Hybrid(None, remote, asking, job.policy)
         return found
 
     def _look_at_snapshots(self, service: Service, hybrids: Mapping[str, Hybrid]) -> None:
