@@ -154,6 +154,7 @@ class _Worker:
             touch=self._pulse.touch,
             changed=lambda count: metrics.add(slot, count),
             common=answers.common(),
+            keyed=answers.keyed(),
             tally=metrics.tally,
         )
 

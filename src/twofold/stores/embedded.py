@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from twofold.durable import make_durably, sync
 from twofold.errors import (
@@ -190,7 +191,9 @@ class EmbeddedReader:
         self._words: Words | None = None
         self._seen = -1
         self._switches = -1
+        self._numbers: Any = (0, 0)
         self._open: MappedSnapshot | None = None
+        self._find: Callable[[bytes], Stored | None] = lambda _: None
         self._live: LiveLog | None = None
 
     def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
@@ -212,6 +215,13 @@ class EmbeddedReader:
         if with_features:
             return Found(opened.snapshot, [opened.find(key, with_features=True) for key in keys])
         return Found(opened.snapshot, [opened.find(key) for key in keys])
+
+    def find_one(self, key: bytes, /) -> Stored | None:
+        """See `LocalReader`."""
+        numbers = self._numbers
+        if numbers[0] != self._seen or numbers[1]:
+            return self.find((key,)).stored[0]
+        return self._find(key)
 
     @staticmethod
     def _find_live(
@@ -241,6 +251,7 @@ class EmbeddedReader:
         if self._words is not None:
             self._words.close()
         self._words = self._open = self._live = None
+        self._numbers, self._find = (0, 0), lambda _: None
         self._seen = -1
 
     def _look(self) -> None:
@@ -248,6 +259,7 @@ class EmbeddedReader:
         if self._words is None:
             try:
                 self._words = Words(self._folder / WORDS)
+                self._numbers = self._words.numbers
             except FileNotFoundError:
                 return  # nothing was ever published
         for _ in range(ATTEMPTS):
@@ -274,5 +286,6 @@ class EmbeddedReader:
             where = str(self._folder / current.name)
             raise InvalidInput(problem(where, "a snapshot", str(error), fix)) from error
         self._open, self._switches = opened, pointer.switches
+        self._find = opened.find
         self._live = LiveLog(self._folder, pointer.switches, Origins(current))
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +31,7 @@ from twofold.hybrid.freshness import age_s_of
 from twofold.hybrid.lookup import Lookup
 from twofold.hybrid.settings import AnswerSettings
 from twofold.serving.metrics import Answered
-from twofold.serving.service import Served, Service
+from twofold.serving.service import Health, Served, Service
 from twofold.serving.waiting import Task
 from twofold.stores.snapshot import Origin, Snapshot, Stored
 from twofold.stores.store import Found, LocalReader
@@ -159,6 +160,47 @@ class Answers:
         max_age_s = read_max_age(parse_qsl(query.decode("latin-1"))) if query else None
         ask = Ask(key.decode("utf-8", "replace"), max_age_s)
         return self._answer(request, caller, Asked([ask], [key], is_many=False))
+
+    def quick(self) -> Callable[[bytes], bytes | None] | None:
+        """What finds the body of the answer for a key, if that is simply what is stored.
+
+        Returns:
+            None if there is no such way: the store is on a server, or not everybody may ask.
+        """
+        if self._local is None or not self._access.is_open:
+            return None
+        find, service, policy = self._local.find_one, self._service, self._policy
+        add, shown = service.metrics.add, self.asking.shown
+        stored_slot, live_slot = self._counts[Answered.STORED], self._counts[Answered.LIVE]
+        version = self._served.version if policy.on_other_version == "live" else None
+        max_age_ms, now_s = policy.max_age_s * 1000, time.time
+        known: Origin | None = None
+        as_of_s, slot, last_ms = 0.0, stored_slot, -1
+        before = behind = after = b""
+
+        def answer(key: bytes) -> bytes | None:
+            nonlocal known, as_of_s, slot, before, last_ms, behind, after
+            stored = find(key)
+            if stored is None or service.health is Health.DRAINING:
+                return None
+            origin = stored.origin
+            if origin is not known:
+                if version is not None and origin.version != version:
+                    return None
+                as_of_s, (before, after) = origin.as_of.timestamp(), _around(origin)
+                slot = stored_slot if origin.source == "batch" else live_slot
+                known, last_ms = origin, -1
+            age_ms = int((now_s() - as_of_s) * 1000)
+            if age_ms != last_ms:
+                if not 0 <= age_ms <= max_age_ms:
+                    return None
+                last_ms, behind = age_ms, before + _encode(age_ms / 1000) + after
+            add(slot)
+            name = b'"' + key + b'"' if key.isalnum() else _encode(key.decode())
+            prediction = _encode(shown(stored.predictions))
+            return b'{"key":' + name + b',"prediction":' + prediction + behind
+
+        return answer
 
     def post(self, request: Request, caller: Caller) -> Response | None:
         """Answer POST for the key, or the keys, of the body."""
@@ -313,7 +355,7 @@ class Answers:
                 answer.version,
                 answer.source,
                 answer.as_of,
-                round(answer.age_s, 3),
+                int(answer.age_s * 1000) / 1000,
                 answer.is_fresh,
                 answer.why,
                 answer.run_id,
@@ -448,6 +490,16 @@ class Relayed(Exception):
         super().__init__(body.get("error", ""))
         self.status = status
         self.code = body.get("code", "internal")
+
+
+def _around(origin: Origin) -> tuple[bytes, bytes]:
+    """What stands before and behind the age in the answer of a fresh prediction."""
+    shown = Shown(
+        "", None, origin.model, origin.version, origin.source, origin.as_of, 0.0, fresh=True,
+        run_id=origin.run_id,
+    )  # fmt: skip
+    before, _, after = _encode(shown).partition(b'"age_s":0.0')
+    return before.partition(b'"prediction":null')[2] + b'"age_s":', after
 
 
 def _answered(item: Settled) -> Answered:

@@ -21,7 +21,7 @@ from twofold.wire.answers import ANSWERS, Answers, Hybrid
 from twofold.wire.asgi import Mounted
 from twofold.wire.connection import Caller
 from twofold.wire.describe import describe_model, describe_models
-from twofold.wire.desk import Common
+from twofold.wire.desk import Common, Keyed
 from twofold.wire.exposition import CONTENT_TYPE as METRICS_TYPE
 from twofold.wire.exposition import exposition
 from twofold.wire.http import NOTHING_READ, Request, Response, split_target
@@ -70,6 +70,7 @@ class Routes:
             status: service.metrics.layout.slot(RESPONSES, str(status)) for status in REASONS
         }
         self._keyed: dict[bytes, Route] = {}
+        self._answers: dict[bytes, Answers] = {}
         self._routes: dict[bytes, Route] = {
             b"/metrics": _get(lambda _: Response(OK, exposition(service.metrics), METRICS_TYPE)),
             b"/v2": _get(_fixed(_json(v2_describe.server_metadata(version)))),
@@ -110,7 +111,7 @@ class Routes:
 
     def _add_answers(self, served: Served, hybrid: Hybrid) -> None:
         path = f"{V1_MODELS}/{served.name}"
-        answers = Answers(
+        answers = self._answers[path.encode()] = Answers(
             self._service,
             served,
             hybrid,
@@ -134,6 +135,15 @@ class Routes:
                 found = handler.common(target, self._slots[OK], self._slots[UNAVAILABLE])
                 if found is not None:
                     yield found
+
+    def keyed(self) -> Iterator[Keyed]:
+        """What may be answered natively by key; nothing where each answer is told of."""
+        if type(self) is not Routes:
+            return
+        for path, answers in self._answers.items():
+            find = answers.quick()
+            if find is not None:
+                yield Keyed(path + ANSWERS, find, self._slots[OK])
 
     def answer(self, request: Request, caller: Caller) -> Response | None:
         """Answer a request, a failed one too; None if its answer comes later."""
