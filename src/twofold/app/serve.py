@@ -86,16 +86,16 @@ def serve(
         shared = SharedArray.of_size(size_bytes)
         quotas = SharedArray.of_size(Quotas.size_bytes(2 * workers))
         job = Job(
-            models=models,
-            counted=models,
-            registry=str(registry),
-            settings=settings,
-            workers=workers,
-            listener=listener,
-            shared=shared,
-            quotas=quotas,
-            store=store,
-            policy=policy or AnswerSettings(),
+            models,
+            models,
+            str(registry),
+            settings,
+            workers,
+            listener,
+            shared,
+            quotas,
+            store,
+            policy or AnswerSettings(),
         )
         versions = _Versions(references, registry, job)
         url = url_of(listener, is_secure=bool(settings.tls_cert))
