@@ -183,14 +183,18 @@ class EmbeddedPublication:
 
 
 class EmbeddedReader:
-    """Reads the current snapshot of a model's folder."""
+    """Reads the current snapshot of a model's folder.
+
+    Attributes:
+        switches: How often the pointer was moved to what is read; -1 before the first look.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Begin with nothing: what is there is opened when the first key is looked up."""
         self._folder = folder
         self._words: Words | None = None
         self._seen = -1
-        self._switches = -1
+        self.switches = -1
         self._numbers: Any = (0, 0)
         self._open: MappedSnapshot | None = None
         self._find: Callable[[bytes], Stored | None] = lambda _: None
@@ -275,7 +279,7 @@ class EmbeddedReader:
     def _opened(self, pointer: Pointer) -> bool:
         """Open what a pointer leads to; False if it is gone already."""
         current = pointer.current
-        if current is None or pointer.switches <= self._switches:
+        if current is None or pointer.switches <= self.switches:
             return True
         try:
             opened = MappedSnapshot(self._folder / current.name, current)
@@ -285,7 +289,7 @@ class EmbeddedReader:
             fix = "Roll back to the previous snapshot, or publish the run again."
             where = str(self._folder / current.name)
             raise InvalidInput(problem(where, "a snapshot", str(error), fix)) from error
-        self._open, self._switches = opened, pointer.switches
+        self._open, self.switches = opened, pointer.switches
         self._find = opened.find
         self._live = LiveLog(self._folder, pointer.switches, Origins(current))
         return True
