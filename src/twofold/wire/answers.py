@@ -325,18 +325,17 @@ class Answers:
         self._service.metrics.add(self._counts[answered_as(item)])
 
     def instead(
-        self, asked: Asked, at: int, found: Found | None, error: Exception
+        self, asked: Asked, at: int, found: Found | None, error: Relayed
     ) -> Answer | Exception:
         """What is stored for a key of which the live prediction failed; the failure, if nothing.
 
         A row that doesn't fit is its sender's to mend: that isn't hidden by something else.
         """
         stored = None if found is None else found.stored[at]
-        status = error.status if isinstance(error, Relayed) else STATUSES[code_of(error)]
-        if stored is None or status < SERVER_FAULT or self._policy.on_stale == "refuse":
+        if stored is None or error.status < SERVER_FAULT or self._policy.on_stale == "refuse":
             return error
         age_s = age_s_of(stored.origin.as_of, self.now())
-        why = LIVE_FAILED.get(status, "live prediction failed")
+        why = LIVE_FAILED.get(error.status, "live prediction failed")
         return self.asking.stored(asked.asks[at], stored, age_s, why=why, is_fresh=False)
 
     def keep(self, asked: Asked, at: int, answer: Answer, snapshot: Snapshot | None) -> None:
@@ -394,7 +393,11 @@ class _Predicting:
         self._places = [at for at, item in enumerate(settled) if isinstance(item, Live)]
 
     def ask(self, infer: Infer) -> Response | None:
-        """Have it predicted; None if its answer comes later."""
+        """Have it predicted; None if its answer comes later.
+
+        Raises:
+            TwofoldError: The caller may ask for nothing now.
+        """
         rows = [item.row for item in self._settled if isinstance(item, Live)]
         request = self._request
         headers = {name: value for name, value in request.headers.items() if name != LENGTH}
@@ -406,7 +409,10 @@ class _Predicting:
         try:
             response = infer(inner, self)
         except Exception as error:  # noqa: BLE001 - a stored prediction may answer instead
-            return self._failed(error, None)
+            if STATUSES[code_of(error)] in OF_CALLER:
+                raise self._answers.refused(self._asked, error) from None
+            # Whatever answers in its place: what failed is told to the operator, not to the caller.
+            response = refusal(error, request)
         return None if response is None else self._answered(response)
 
     def waits_for(self, task: Task) -> None:
@@ -441,18 +447,11 @@ class _Predicting:
     def _done(self) -> list[Done]:
         return [item for item in self._settled if not isinstance(item, Live)]
 
-    def _failed(self, error: Exception, response: Response | None) -> Response:
-        """Answer with what is stored, though it isn't what was asked for; else say what failed.
-
-        Raises:
-            TwofoldError: The caller may ask for nothing now; or the one key has no answer.
-        """
-        if not isinstance(error, Relayed) and STATUSES[code_of(error)] in OF_CALLER:
-            raise self._answers.refused(self._asked, error)
+    def _failed(self, error: Relayed, response: Response) -> Response:
+        """Answer with what is stored, though it isn't what was asked for; else say what failed."""
         for at in self._places:
             self._settled[at] = self._answers.instead(self._asked, at, self._found, error)
-        only = self._settled[0]
-        if response is not None and not self._asked.is_many and only is error:
+        if not self._asked.is_many and self._settled[0] is error:
             self._answers.count(error)
             return response
         return self._answers.respond(self._asked, self._done())
