@@ -90,7 +90,8 @@ class Shelf:
         found = [self.stored.get(key) for key in keys]
         if with_features:
             return Found(self.snapshot, found)
-        return Found(self.snapshot, [item and item._replace(features=None) for item in found])
+        bare = [item and msgspec.structs.replace(item, features=None) for item in found]
+        return Found(self.snapshot, bare)
 
     def find_one(self, key: bytes, /) -> Stored | None:
         return self.find([key]).stored[0]

@@ -34,6 +34,7 @@ STORED = {
     "other": stored(2, origin=OTHER),
     "future": stored(3.0, origin=FUTURE),
     "yes": stored(bool(1)),
+    "two": stored(1.0, 2.0),
     "label": stored('high "risk" \u00fc'),
     'quo"te': stored(1.0),
     "\u00fc\u4e2d": stored(1.0),
