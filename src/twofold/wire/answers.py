@@ -45,7 +45,9 @@ from twofold.wire.stored_bodies import stored_bodies
 
 ANSWERS = b"/answers/"
 SLASHES_BEFORE_KEY = 5
-LENGTH, TYPE = b"content-length", b"content-type"
+TYPE = b"content-type"
+OF_BODY = frozenset({TYPE, b"content-length", b"content-encoding"})
+"""Headers about a body, which aren't true of another one."""
 SERVER_FAULT = 500
 OF_CALLER = frozenset({401, 403, 429})
 """Statuses of refusals that are about the caller, not about a row."""
@@ -400,7 +402,7 @@ class _Predicting:
         """
         rows = [item.row for item in self._settled if isinstance(item, Live)]
         request = self._request
-        headers = {name: value for name, value in request.headers.items() if name != LENGTH}
+        headers = {name: value for name, value in request.headers.items() if name not in OF_BODY}
         headers[TYPE] = JSON
         body = encode({"rows": rows} if self._asked.is_many else {"row": rows[0]})
         inner = Request(

@@ -193,6 +193,16 @@ def test_whoever_asks_says_up_to_which_age_it_is_fresh(keyed: Keyed, max_age_s: 
         assert (answer["fresh"], answer["why"]) == (False, "stale")
 
 
+@pytest.mark.parametrize(
+    "query", ["max_age_s=", "max_age_s", "x", "max_age_s=1&x=", "max_age_s=-1"]
+)
+def test_query_that_says_nothing_known_is_refused(keyed: Keyed, query: str) -> None:
+    status, answer = keyed.get(f"a?{query}")
+    assert (status, answer["code"]) == (422, "invalid_input")
+    assert keyed.get("a?") == (200, STORED)
+    assert keyed.counted() == {"invalid": 1, "stored": 1}
+
+
 def test_prediction_out_of_the_future_has_no_age_and_is_not_fresh_for_long(keyed: Keyed) -> None:
     keyed.now -= timedelta(minutes=60, seconds=30)
     assert keyed.get()[1] == STORED | {"age_s": 0.0}
@@ -435,6 +445,13 @@ def test_predictions_of_another_version_are_made_anew_together(keyed: Keyed) -> 
         (4.0, "3", "another version"),
     ]
     assert keyed.bench.outcomes() == {"ok": 1}
+
+
+def test_headers_about_a_body_are_not_those_of_what_is_predicted(keyed: Keyed) -> None:
+    other_versions(keyed, ROW)
+    about = {b"content-type": b"text/plain", b"content-encoding": b"gzip"}
+    status, answer = keyed.get("0", headers=about)
+    assert (status, answer["prediction"], answer["why"]) == (200, 3.0, "another version")
 
 
 def test_row_of_many_that_does_not_fit_spoils_no_other(keyed: Keyed) -> None:

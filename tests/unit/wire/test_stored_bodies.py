@@ -35,6 +35,10 @@ STORED = {
     "future": stored(3.0, origin=FUTURE),
     "yes": stored(bool(1)),
     "two": stored(1.0, 2.0),
+    # Which are not asked for by what looks like them.
+    "%61": stored(2.0),
+    "a?max_age_s=1": stored(2.0),
+    "a#x": stored(2.0),
     "label": stored('high "risk" \u00fc'),
     'quo"te': stored(1.0),
     "\u00fc\u4e2d": stored(1.0),
