@@ -144,7 +144,9 @@ class SnapshotWriter:
             self._write(some)
         digests = {column.path.name: column.finish() for column in self._columns()}
         if self._features is not None:
-            self._features.close()
+            # Closed once only: Arrow would write the file's footer a second time.
+            features, self._features = self._features, None
+            features.close()
             sync(self._folder / FEATURES)
             digests[FEATURES] = digest_of(self._folder / FEATURES)
         self._write_index()
