@@ -27,7 +27,7 @@ const WORDS = {
 
 const element = (id) => document.getElementById(id);
 const part = (card, name) => element(card).querySelector(`[data-is="${name}"]`);
-const percent = (chance) => `${(100 * chance).toFixed(1)} %`;
+const percent = (chance) => `${(100 * chance).toFixed(1)}\u00a0%`;
 const money = (amount) => Math.round(amount).toLocaleString("en-GB");
 
 let fields = []; // Of the model's signature: what its inputs are.
@@ -76,7 +76,7 @@ async function renew(isSecond = false) {
   clearTimeout(timer);
   const mine = ++turn;
   if (customer === null) return;
-  if (!checkNumbers()) return showNoLive();
+  if (!checkNumbers(document.querySelectorAll('input[type="number"]'))) return showNoLive();
   const changes = changesOfForm();
   const both = await bothAnswers(customer, changes);
   if (mine !== turn) return;
@@ -109,10 +109,9 @@ function valueOf(field, text) {
   return field.type === "string" || field.type === "timestamp" ? text : Number(text);
 }
 
-function checkNumbers() {
-  const inputs = [...document.querySelectorAll('input[type="number"]')];
+function checkNumbers(inputs) {
   for (const input of inputs) showAt(input, problemOf(input));
-  return !inputs.some(problemOf);
+  return ![...inputs].some(problemOf);
 }
 
 function problemOf(input) {
@@ -153,11 +152,11 @@ function showBoth({ stored, live }, changes) {
   if (refusals.some((refusal) => refusal.code === "unknown_key")) {
     showAt(element("key"), `No customer ${customer} in last night's batch. Check the id.`);
     customer = shown = null;
-    set(element("verdict"), "");
     return hide(true);
   }
   shown = { stored: stored.value, live: live.value, changes };
   hide(false);
+  set(element("whose"), `Customer ${customer}`);
   showStored(shown.stored);
   showLive(shown);
   showVerdict();
@@ -191,12 +190,13 @@ function showNoLive() {
 }
 
 function showAway() {
+  again(TRY_AGAIN_S);
+  if (!shown) return;
   element("stored").classList.add("old");
   const fresh = part("stored", "fresh");
   fresh.className = "badge bad";
   set(fresh, "as last seen");
   showNoLive();
-  again(TRY_AGAIN_S);
 }
 
 function showCard(card, answer) {
@@ -222,7 +222,7 @@ function showStored(answer) {
   time.dateTime = answer ? answer.as_of : "";
   const how = { dateStyle: "medium", timeStyle: "short" };
   set(time, answer ? new Date(answer.as_of).toLocaleString("en-GB", how) : "–");
-  set(part("stored", "run"), answer ? answer.run_id : "–");
+  set(part("stored", "run"), answer?.run_id ?? "–");
 }
 
 function showLive({ stored, live, changes }) {
@@ -248,7 +248,7 @@ function differenceOf(stored, live) {
 const limit = () => Number(element("limit").value) / 100;
 
 function showVerdict() {
-  if (!checkNumbers() || !shown) return;
+  if (!checkNumbers([element("limit"), element("worth")]) || !shown) return;
   showBar("stored", shown.stored);
   const live = shown.live?.source === "live" ? shown.live : undefined;
   showBar("live", live);
@@ -263,7 +263,7 @@ function stale() {
 
 function advice(live) {
   const before = shown.stored?.prediction ?? live.prediction;
-  const bound = `${Number(element("limit").value)} %`;
+  const bound = `${Number(element("limit").value)}\u00a0%`;
   const isChanged = Object.keys(shown.changes).length > 0;
   if (live.prediction > limit()) {
     return isChanged && before > limit()
@@ -319,6 +319,7 @@ function makeField(field) {
   label.textContent = wordOf(field.name);
   problem.id = `${input.id}-problem`;
   problem.className = "problem";
+  problem.setAttribute("aria-live", "polite");
   box.append(label, input, problem);
   return box;
 }
@@ -350,7 +351,13 @@ element("look").addEventListener("submit", (event) => {
   const key = element("key").value.trim();
   showAt(element("key"), key ? "" : "Type the id of a customer.");
   if (!key) return;
-  if (key !== customer) element("changes").reset(); // What was tried for somebody else.
+  if (key !== customer) {
+    // Nothing of somebody else stays beside the new id, neither answers nor what was tried.
+    shown = null;
+    hide(true);
+    element("changes").reset();
+  }
+  clearTimeout(typing); // The reset has asked for a look, too.
   customer = key;
   fields.length ? renew() : begin();
 });
@@ -361,9 +368,8 @@ function renewSoon(seconds) {
 }
 
 element("fresh").addEventListener("input", () => renewSoon(TYPING_S));
-element("changes").addEventListener("input", ({ target }) => {
-  renewSoon(target.tagName === "SELECT" ? 0 : TYPING_S);
-});
+element("changes").addEventListener("input", () => renewSoon(TYPING_S));
+element("changes").addEventListener("change", () => renewSoon(0)); // A choice, or a field left.
 element("offer").addEventListener("input", showVerdict);
 for (const id of ["changes", "offer"]) {
   element(id).addEventListener("submit", (event) => event.preventDefault());

@@ -80,6 +80,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    server_version, sys_version = "support-desk", ""
     server: Desk
     timeout = IDLE_S
 

@@ -1,4 +1,4 @@
-"""Set the support desk up: pack the model, write today's customers, predict and publish them.
+"""Set the support desk up: pack the model, write the day's customers, predict and publish them.
 
 What is there already is kept, so it may be run again at any time.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 
@@ -19,6 +20,7 @@ from twofold.demo import customers
 
 HERE = Path(__file__).resolve().parent
 MODEL = "churn"
+ZONE, NIGHT = ZoneInfo("Europe/Berlin"), timedelta(hours=2, minutes=30)  # as in twofold.toml
 LIMIT_S = 600
 
 
@@ -88,7 +90,8 @@ def publish(day: str) -> None:
 
 def prepare() -> None:
     """Set all up."""
-    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    # The day that the coming night's run is about: up to half past two it is still yesterday.
+    day = f"{datetime.now(ZONE) - NIGHT:%Y-%m-%d}"
     pack_model()
     write_customers(day)
     publish(day)
