@@ -32,7 +32,7 @@ const money = (amount) => Math.round(amount).toLocaleString("en-GB");
 
 let fields = []; // Of the model's signature: what its inputs are.
 let customer = null; // The id that is looked at.
-let shown = null; // The two answers on the page: {stored, live}.
+let shown = null; // What is on the page: {stored, live, changes, wrong}, the last a field refused.
 let turn = 0; // Answers to earlier questions than the last one are dropped.
 let timer = 0;
 
@@ -154,7 +154,7 @@ function showBoth({ stored, live }, changes) {
     customer = shown = null;
     return hide(true);
   }
-  shown = { stored: stored.value, live: live.value, changes };
+  shown = { stored: stored.value, live: live.value, changes, wrong: live.reason?.field };
   hide(false);
   set(element("whose"), `Customer ${customer}`);
   showStored(shown.stored);
@@ -252,7 +252,8 @@ function showVerdict() {
   showBar("stored", shown.stored);
   const live = shown.live?.source === "live" ? shown.live : undefined;
   showBar("live", live);
-  set(element("verdict"), live ? [stale(), advice(live), saving(live)].join(" ").trim() : "");
+  const mend = shown.wrong ? `Nothing is predicted like this. Mend ${wordOf(shown.wrong)}.` : "";
+  set(element("verdict"), live ? [stale(), advice(live), saving(live)].join(" ").trim() : mend);
 }
 
 function stale() {

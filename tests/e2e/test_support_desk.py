@@ -233,6 +233,7 @@ def test_what_is_wrong_is_said_where_it_is(browser: Client, place: Place) -> Non
     browser("type", label="Tenure", text="1.5")
     browser("wait", where="#field-tenure-problem", words="Send a whole number.")
     assert browser("attribute", where="#field-tenure", name="aria-invalid") == "true"
+    assert "Mend Tenure." in browser("seen", where="#verdict")
     browser("type", label="Tenure", text="e")
     browser("wait", where="#field-tenure-problem", words="Type a number")
     assert "%" not in browser("seen", where="#live")
