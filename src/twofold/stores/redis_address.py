@@ -1,0 +1,92 @@
+"""Where a Redis server is, and what of that may be shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from urllib.parse import parse_qsl, unquote
+
+from twofold.errors import InvalidInput, StoreUnavailable, problem
+
+URL = re.compile(
+    r"(?P<scheme>rediss?)(?P<cluster>\+cluster)?://"
+    r"(?:(?P<user>[^:@/?#\s]*)(?::(?P<password>[^:@/?#\s]*))?@)?"
+    r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?(?:/(?P<db>\d{0,4}))?"
+    r"(?:\?(?P<more>[^#\s]*))?",
+    re.ASCII,
+)
+PORT = 6379
+MAX_WORDS = 300
+REACH = "Look whether it runs, can be reached from here, and lets this user do so."
+ANNOTATED = " of pipeline caused error: "
+
+
+@dataclasses.dataclass(frozen=True)
+class RedisAddress:
+    """A Redis server, or any node of a cluster.
+
+    Attributes:
+        shown: What may be shown: without user, password and parameters.
+        is_cluster: Whether it is a cluster.
+        url: What the client is given, without user and password.
+        user: As it is, not percent-encoded.
+        password: As above.
+        secrets: What is never shown.
+    """
+
+    shown: str
+    is_cluster: bool
+    url: str = dataclasses.field(repr=False)
+    user: str | None = dataclasses.field(repr=False)
+    password: str | None = dataclasses.field(repr=False)
+    secrets: tuple[str, ...] = dataclasses.field(repr=False)
+
+    def failed(self, words: str) -> StoreUnavailable:
+        """Say what went wrong, without a password and without what was to be written.
+
+        Args:
+            words: What the client or the server said.
+        """
+        said = " ".join(words.rpartition(ANNOTATED)[2].split())
+        for secret in self.secrets:
+            said = said.replace(secret, "...")
+        said = said[:MAX_WORDS].rstrip(".")
+        return StoreUnavailable(problem(self.shown, "an answer of the store", said, REACH))
+
+
+def parse_address(url: str) -> RedisAddress:
+    """Read `redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]`.
+
+    Args:
+        url: `rediss` is with TLS, `redis+cluster` and `rediss+cluster` are clusters, of which any
+            node is named. Parameters `ssl_...` are those of redis-py. User and password are
+            percent-encoded.
+
+    Raises:
+        InvalidInput: It is no such URL. The message doesn't repeat it: where it is broken, the
+            password can't be told from the rest.
+    """
+    found = URL.fullmatch(url)
+    more = parse_qsl(found["more"] or "", keep_blank_values=True) if found else []
+    if found is None or any(not name.startswith("ssl_") for name, _ in more):
+        form = "a URL redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or one of redis+cluster"
+        fix = "Write %40 for @ in a password, %23 for #, %2F for / and %3A for :."
+        raise InvalidInput(problem("store", form, "another one", fix))
+    is_cluster, db = found["cluster"] is not None, int(found["db"] or 0)
+    if is_cluster and db:
+        fix = "Leave it out: a cluster has but one."
+        raise InvalidInput(problem("store", "a cluster without /DB", f"/{db}", fix))
+    place = f"{found['host']}:{found['port'] or PORT}"
+    parameters = f"?{found['more']}" if found["more"] else ""
+    keys = [value for name, value in more if name == "ssl_password"]
+    secrets = [found["password"], unquote(found["password"] or ""), *keys]
+    return RedisAddress(
+        shown=f"{found['scheme']}+cluster://{place}"
+        if is_cluster
+        else f"{found['scheme']}://{place}/{db}",
+        is_cluster=is_cluster,
+        url=f"{found['scheme']}://{place}/{db}{parameters}",
+        user=unquote(found["user"] or "") or None,
+        password=unquote(found["password"] or "") or None,
+        secrets=tuple(secret for secret in secrets if secret),
+    )
