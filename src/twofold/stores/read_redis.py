@@ -98,13 +98,17 @@ class RedisReader:
         self._waiting_keys = 0
         self._turns: set[asyncio.Task[None]] = set()
         self._keeping = asyncio.Semaphore(MAX_KEEPS)
+        self._is_closed = False
 
     async def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
         """See `RemoteReader.find`.
 
         Raises:
-            StoreUnavailable: The store doesn't answer in time, or too much waits for it already.
+            StoreUnavailable: The store doesn't answer in time, too much waits for it already, or
+                the reader is closed.
         """
+        if self._is_closed:
+            raise self._closed()
         if self._waiting and self._waiting_keys + len(keys) > MAX_WAITING_KEYS:
             got = f"{self._waiting_keys} that wait"
             fix = "Ask less at once, or let more servers answer."
@@ -142,6 +146,7 @@ class RedisReader:
 
     async def close(self) -> None:
         """Hang up; who waits is told."""
+        self._is_closed = True
         for turn in self._turns:
             turn.cancel()
         await asyncio.gather(*self._turns, return_exceptions=True)
@@ -156,7 +161,7 @@ class RedisReader:
 
     def _begin(self) -> None:
         """Send what waits, if not too much is under way."""
-        if not self._waiting or len(self._turns) >= MAX_TURNS:
+        if self._is_closed or not self._waiting or len(self._turns) >= MAX_TURNS:
             return
         number, keys = 0, 0
         for ask in self._waiting:

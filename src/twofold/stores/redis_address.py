@@ -16,6 +16,13 @@ URL = re.compile(
     re.ASCII,
 )
 PORT = 6379
+PARAMETERS = {
+    "ssl_ca_certs",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+}
 MAX_WORDS = 300
 REACH = "Look whether it runs, can be reached from here, and lets this user do so."
 ANNOTATED = " of pipeline caused error: "
@@ -59,8 +66,8 @@ def parse_address(url: str) -> RedisAddress:
 
     Args:
         url: `rediss` is with TLS, `redis+cluster` and `rediss+cluster` are clusters, of which any
-            node is named. Parameters `ssl_...` are those of redis-py. User and password are
-            percent-encoded.
+            node is named. Those with TLS may have `PARAMETERS` of redis-py, as
+            `?ssl_ca_certs=FILE`. User and password are percent-encoded.
 
     Raises:
         InvalidInput: It is no such URL. The message doesn't repeat it: where it is broken, the
@@ -68,8 +75,9 @@ def parse_address(url: str) -> RedisAddress:
     """
     found = URL.fullmatch(url)
     more = parse_qsl(found["more"] or "", keep_blank_values=True) if found else []
-    if found is None or any(not name.startswith("ssl_") for name, _ in more):
-        form = "a URL redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], or one of redis+cluster"
+    known = PARAMETERS if found and found["scheme"] == "rediss" else set[str]()
+    if found is None or not known.issuperset(name for name, _ in more):
+        form = "a URL redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], rediss:// or redis+cluster://"
         fix = "Write %40 for @ in a password, %23 for #, %2F for / and %3A for :."
         raise InvalidInput(problem("store", form, "another one", fix))
     is_cluster, db = found["cluster"] is not None, int(found["db"] or 0)
@@ -78,8 +86,7 @@ def parse_address(url: str) -> RedisAddress:
         raise InvalidInput(problem("store", "a cluster without /DB", f"/{db}", fix))
     place = f"{found['host']}:{found['port'] or PORT}"
     parameters = f"?{found['more']}" if found["more"] else ""
-    keys = [value for name, value in more if name == "ssl_password"]
-    secrets = [found["password"], unquote(found["password"] or ""), *keys]
+    secrets = (found["password"] or "", unquote(found["password"] or ""))
     return RedisAddress(
         shown=f"{found['scheme']}+cluster://{place}"
         if is_cluster
