@@ -1,7 +1,8 @@
 """Stores under test: how each is opened, by the tests and by processes that tests start.
 
 As a script: `stores.py SPEC MODEL publish FIRST LAST MOMENT` publishes snapshots, and waits to be
-killed at a moment; `stores.py SPEC MODEL read SECONDS` reads all the time, and says what it saw.
+killed at a moment; `stores.py SPEC MODEL read NUMBER` reads all the time until it sees the
+snapshot of that number, and says what it saw.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ TIMEOUT_S = 2.0
 LEASE_S = 1.0
 AT = datetime(2026, 1, 31, 6, 0, tzinfo=UTC)
 ROWS = 2_000
+MAX_READ_S = 60.0
 KEYS = [b"customer-%d" % n for n in range(ROWS)]
 MOMENTS = ("taken", "writing", "written", "verified", "pointed")
 
@@ -142,11 +144,11 @@ def _publish(store: Any, model: str, first: int, last: int, moment: str) -> None
             at("pointed")
 
 
-def _read(store: Any, model: str, for_s: float) -> dict[str, Any]:
-    reading, until_s = Reading(store, model), time.monotonic() + for_s
+def _read(store: Any, model: str, last: int) -> dict[str, Any]:
+    reading, until_s = Reading(store, model), time.monotonic() + MAX_READ_S
     seen: list[int] = []
     reads = missing = mixed = back = 0
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s and (not seen or seen[-1] < last):
         keys = [KEYS[(reads * 7 + n * 131) % ROWS] for n in range(20)]
         found = reading.find(keys)
         reads += 1
@@ -168,7 +170,7 @@ def _main(spec: str, model: str, act: str, *more: str) -> None:
     if act == "publish":
         _publish(store, model, int(more[0]), int(more[1]), more[2])
     else:
-        sys.stdout.write(json.dumps(_read(store, model, float(more[0]))))
+        sys.stdout.write(json.dumps(_read(store, model, int(more[0]))))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from twofold.stores.redis_layout import (
     Group,
     Names,
     mark_of,
+    not_ours,
     windows,
 )
 from twofold.stores.snapshot import (
@@ -331,13 +332,6 @@ class RedisPublication:
         fix = "Choose a key that tells the rows apart, or take one of them away."
         where = f"{self._model}: key"
         return InvalidInput(problem(where, "every key once", f"{shown} twice", fix))
-
-
-def not_ours(address: str, snapshot: Snapshot, error: Exception) -> StoreUnavailable:
-    """Say that something else lies where a prediction should."""
-    where = f"{address} {snapshot.model} {snapshot.name}"
-    fix = "Publish the run again."
-    return StoreUnavailable(problem(where, "a prediction as it was written", str(error), fix))
 
 
 def _chunks(groups: Iterable[Group], max_rows: int) -> Generator[list[Group]]:

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from twofold.errors import StoreUnavailable, problem
-from twofold.stores.publish_redis import not_ours
-from twofold.stores.redis_layout import KEEP, Buckets, Command, Names, mark_of
+from twofold.stores.redis_layout import KEEP, Buckets, Command, Names, mark_of, not_ours
 from twofold.stores.snapshot import Pointer, Snapshot, Stored, decode_pointer
 from twofold.stores.store import Found
 from twofold.stores.values import Origins, decode_value, encode_live

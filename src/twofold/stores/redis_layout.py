@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
+from twofold.errors import StoreUnavailable, problem
 from twofold.stores.snapshot import Pointer, Snapshot
 from twofold.stores.store import Rows
 from twofold.stores.values import encode_rows
@@ -113,6 +114,13 @@ def mark_of(pointer: Pointer | None) -> str:
     if pointer is None or not pointer.switches:
         return ""
     return f"{pointer.switches}:{pointer.current.name if pointer.current else ''}"
+
+
+def not_ours(address: str, snapshot: Snapshot, error: Exception) -> StoreUnavailable:
+    """Say that something else lies where a prediction should."""
+    where = f"{address} {snapshot.model} {snapshot.name}"
+    fix = "Publish the run again."
+    return StoreUnavailable(problem(where, "a prediction as it was written", str(error), fix))
 
 
 class Buckets:
