@@ -131,7 +131,7 @@ class RedisServer:
             pipeline = self._client.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
-            return pipeline.execute()
+            return checked(pipeline.execute(raise_on_error=self._address.is_cluster))
 
     def check_eviction(self) -> None:
         """Refuse a server that may throw rows away.
@@ -174,7 +174,7 @@ class RedisChannel:
             pipeline = self._client.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
-            return await pipeline.execute()
+            return checked(await pipeline.execute(raise_on_error=self._address.is_cluster))
 
     async def close(self) -> None:
         """Hang up."""
@@ -194,6 +194,18 @@ def in_words(address: RedisAddress, driver: Any) -> Generator[None]:
         ValueError,  # of a parameter
     ) as error:
         raise address.failed(str(error) or type(error).__name__) from error
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """Give the answers if none is a refusal, and otherwise raise it as the server said it.
+
+    The client would put the command before it, with what was to be written. In a cluster it has
+    to, for it looks at the nodes anew only if it raises.
+    """
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def _driver() -> Any:
