@@ -194,7 +194,7 @@ class RedisPublication:
     def write(self, snapshot: Snapshot, rows: Iterable[Rows]) -> None:
         """See `Publication.write`.
 
-        Holds 8 bytes for each row, and some ten megabytes.
+        Holds 8 bytes for each row, and a window of rows: see `redis_layout.WINDOW_BYTES`.
 
         Raises:
             InvalidInput: A key stands twice in it.

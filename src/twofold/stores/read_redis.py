@@ -129,17 +129,19 @@ class RedisReader:
         Raises:
             StoreUnavailable: The store doesn't answer.
         """
-        if self._opened is None or self._opened.snapshot.name != snapshot.name:
-            return False
-        mark = self._opened.mark
-        keys = (self._names.pointer, self._names.live(mark))
-        command = ("EVAL", KEEP, 2, *keys, mark, key, encode_live(stored), MAX_LIVE_KEYS)
         try:
             async with asyncio.timeout(self._timeout_s), self._keeping:
-                (is_kept,) = await self._channel.send([command])
+                if self._view.pointer is None:
+                    await self._refresh()
+                opened = self._opened
+                if opened is None or opened.snapshot.name != snapshot.name:
+                    return False
+                keys = (self._names.pointer, self._names.live(opened.mark))
+                about = (opened.mark, key, encode_live(stored), MAX_LIVE_KEYS)
+                (is_kept,) = await self._channel.send([("EVAL", KEEP, 2, *keys, *about)])
         except TimeoutError as error:
             raise self._late() from error
-        if is_kept and mark == self._mark:
+        if is_kept and self._opened is opened:
             self._view.has_live = True
         return bool(is_kept)
 

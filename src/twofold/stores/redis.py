@@ -144,12 +144,13 @@ class RedisServer:
             try:
                 if self._address.is_cluster:
                     nodes = self._driver.RedisCluster.PRIMARIES
-                    told = list(self._client.info("memory", target_nodes=nodes).values())
+                    told = self._client.info("memory", target_nodes=nodes)
                 else:
-                    told = [self._client.info("memory")]
+                    told = self._client.info("memory")
             except self._driver.exceptions.NoPermissionError:
                 return  # We are not to know.
-        for memory in told:
+        # By node, if there is more than one.
+        for memory in [told] if "maxmemory_policy" in told else told.values():
             policy = str(memory.get("maxmemory_policy", ""))
             if memory.get("maxmemory") and policy.startswith("allkeys"):
                 wanted = "maxmemory-policy noeviction, or one of volatile-..."
