@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from twofold.stores.embedded import EmbeddedStore
 from twofold.stores.redis import RedisStore
 from twofold.stores.snapshot import Snapshot, next_number, switched
 from twofold.stores.store import Found, Rows
@@ -34,7 +36,9 @@ MOMENTS = ("taken", "writing", "written", "verified", "pointed")
 
 def open_store(spec: str) -> Any:
     """Open a store by its kind and place, as `redis redis://127.0.0.1:6379`."""
-    _, place = spec.split(" ", 1)
+    kind, place = spec.split(" ", 1)
+    if kind == "embedded":
+        return EmbeddedStore(Path(place))
     return RedisStore(place, timeout_s=TIMEOUT_S, lease_s=LEASE_S)
 
 
@@ -63,7 +67,10 @@ def rows_of(keys: Sequence[bytes], *predictions: Any, **more: Any) -> Rows:
     instants = more.pop("instants", [AT] * len(keys))
     return Rows(
         pa.array(keys, pa.binary()),
-        tuple(item if isinstance(item, pa.Array) else pa.array(item) for item in predictions),
+        tuple(
+            item if isinstance(item, pa.Array) else pa.array(item, pa.float64())
+            for item in predictions
+        ),
         pa.array(instants, pa.timestamp("us", "UTC")),
         more.pop("features", None),
     )

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold.errors import InvalidInput, LeaseHeld, StoreUnavailable, TwofoldError
-from twofold.stores import read_redis
+from twofold.stores import live_log, read_redis
 from twofold.stores.snapshot import (
     Origin,
     Pointer,
@@ -57,7 +57,7 @@ from stores import (
 
 SEEN_S = 5.0
 """After so long at the latest a reader sees what others did."""
-IDS = ["redis", "redis-cluster"]
+IDS = ["embedded", "redis", "redis-cluster"]
 if shutil.which("valkey-server"):
     IDS.append("valkey")
 
@@ -72,7 +72,7 @@ class Place:
         model: A model of this test's own.
         server: What can be stopped and started; None for files.
         take_away: Takes the right to publish a model from its holder; None if nobody can.
-        limit_live: Lets there be so much room for live predictions.
+        room: The constant that limits live predictions, and its value for a few of them.
     """
 
     spec: str
@@ -80,7 +80,7 @@ class Place:
     model: str
     server: RedisServers | None
     take_away: Callable[[str], None] | None
-    limit_live: Callable[[pytest.MonkeyPatch, int], None]
+    room: tuple[Any, str, int]
 
     def child(self, *words: object) -> subprocess.Popen[str]:
         """Start a process; see `stores`."""
@@ -101,7 +101,10 @@ def kind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Any]]:
     """The kind of a store, and its server."""
-    folder = tmp_path_factory.mktemp(request.param) / "server"
+    folder = tmp_path_factory.mktemp(request.param) / "store"
+    if request.param == "embedded":
+        yield "embedded", folder
+        return
     name = "valkey-server" if request.param == "valkey" else "redis-server"
     nodes = 3 if request.param == "redis-cluster" else 1
     with running_redis(folder, nodes=nodes, command=name) as servers:
@@ -110,15 +113,14 @@ def kind(
 
 @pytest.fixture
 def place(kind: tuple[str, Any]) -> Place:
-    id_, servers = kind
-    spec = f"{id_} {servers.url}"
-    return Place(
-        spec, open_store(spec), f"m-{uuid.uuid4().hex}", servers, servers.take_away, limit_redis
-    )
-
-
-def limit_redis(patch: pytest.MonkeyPatch, number: int) -> None:
-    patch.setattr(read_redis, "MAX_LIVE_KEYS", number)
+    id_, where = kind
+    model = f"m-{uuid.uuid4().hex}"
+    if id_ == "embedded":
+        spec = f"{id_} {where}"
+        return Place(spec, open_store(spec), model, None, None, (live_log, "MAX_BYTES", 200))
+    spec = f"{id_} {where.url}"
+    room = (read_redis, "MAX_LIVE_KEYS", 5)
+    return Place(spec, open_store(spec), model, where, where.take_away, room)
 
 
 @pytest.fixture
@@ -335,7 +337,7 @@ def test_a_key_that_stands_twice_is_refused_by_name(place: Place, apart: int) ->
     keys[700 + apart] = keys[700]
     with place.store.publishing(place.model) as publication:
         snapshot = snapshot_of(place.model, 2, len(keys))
-        with pytest.raises(InvalidInput, match=r"'customer-700' twice"):
+        with pytest.raises(InvalidInput, match=r"^key: expected each key once, got 'customer-700'"):
             publication.write(snapshot, numbered(snapshot, keys))
     assert place.store.pointer(place.model).current == before
 
@@ -517,6 +519,22 @@ def test_a_live_prediction_is_kept_for_all_readers_until_the_next_switch(place: 
                 assert fresh.find([new]).stored == [None]
 
 
+def test_a_live_prediction_has_the_features_of_the_row_that_was_published(place: Place) -> None:
+    features = pa.RecordBatch.from_pylist([{"tenure": 1}])
+    with place.store.publishing(place.model) as publication:
+        snapshot = snapshot_of(place.model, 1, 1, features=("tenure",))
+        publication.write(snapshot, [rows_of([b"a"], [1.0], features=features)])
+        publication.point(switched(publication.pointer, snapshot))
+    with place.reading() as reading:
+        reading.find([b"a"])
+        for key in (b"a", b"n"):
+            assert reading.keep(key, live(2.0, snapshot), snapshot)
+        found = reading.find([b"a", b"n"], with_features=True).stored
+        assert [item and item.predictions for item in found] == [(2.0,), (2.0,)]
+        assert [item and item.features for item in found] == [{"tenure": 1}, None]
+        assert reading.find([b"a"]).stored == [live(2.0, snapshot)]
+
+
 def test_a_live_prediction_may_be_kept_anew(place: Place) -> None:
     snapshot = publish(place.store, place.model)
     with place.reading() as reading:
@@ -529,13 +547,16 @@ def test_a_live_prediction_may_be_kept_anew(place: Place) -> None:
 def test_live_predictions_are_kept_only_as_long_as_there_is_room(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.limit_live(monkeypatch, 3)
+    monkeypatch.setattr(*place.room)
     snapshot = publish(place.store, place.model)
     with place.reading() as reading:
         reading.find([b"n"])
-        kept = [reading.keep(b"new-%d" % n, live(1.0, snapshot), snapshot) for n in range(5)]
-        assert kept == [True, True, True, False, False]
-        assert reading.keep(b"new-0", live(2.0, snapshot), snapshot)
+        kept = [reading.keep(b"new-%d" % n, live(1.0, snapshot), snapshot) for n in range(50)]
+        number = kept.count(True)
+        assert kept == [True] * number + [False] * (50 - number)
+        assert 1 <= number <= 10
+        found = reading.find([b"new-%d" % n for n in range(50)]).stored
+        assert [item is not None for item in found] == kept
 
 
 def test_many_keys_and_many_calls_at_once_are_answered(place: Place) -> None:

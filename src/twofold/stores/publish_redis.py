@@ -47,7 +47,7 @@ MAX_CHUNK_BYTES = 4 << 20
 SETTLE_ATTEMPTS = 5
 SETTLE_WAIT_S = 0.5
 """How often it is asked what came of a move, and how long is waited in between."""
-SHOWN_CHARACTERS = 80
+SHOWN_BYTES = 80
 
 T = TypeVar("T")
 
@@ -223,7 +223,7 @@ class RedisPublication:
                         doubtful += group.rows
             key = window.twice(doubtful, before) if doubtful else None
             if key is not None:
-                raise self._twice(key)
+                raise _twice(key)
             before.append(window.hashes)
 
     def verify(self, snapshot: Snapshot) -> int:
@@ -327,11 +327,11 @@ class RedisPublication:
         fix = "Look at what is current, and publish again if it isn't this."
         raise CommitUnknown(problem(where, "an answer to the switch", got, fix)) from error
 
-    def _twice(self, key: bytes) -> InvalidInput:
-        shown = repr(key.decode(errors="backslashreplace")[:SHOWN_CHARACTERS])
-        fix = "Choose a key that tells the rows apart, or take one of them away."
-        where = f"{self._model}: key"
-        return InvalidInput(problem(where, "every key once", f"{shown} twice", fix))
+
+def _twice(key: bytes) -> InvalidInput:
+    shown = repr(key[:SHOWN_BYTES].decode("utf-8", "replace"))
+    fix = "Predict each of them once; which of two predictions is meant, nobody can tell."
+    return InvalidInput(problem("key", "each key once", f"{shown} twice", fix))
 
 
 def _chunks(groups: Iterable[Group], max_rows: int) -> Generator[list[Group]]:

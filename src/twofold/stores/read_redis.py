@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -221,26 +220,32 @@ class RedisReader:
                 _settle(ask, Found(None, [None] * len(ask.keys)))
             return []
         keys = [key for ask in asks for key in ask.keys]
-        found = await self._fetch(opened, keys, with_state=is_due)
+        rows, live = await self._fetch(opened, keys, with_state=is_due)
         if is_due and self._opened is not opened:
             return asks
         # On one server the state was read after the keys: then what is missing is missing.
-        if None in found and not (is_due and self._channel.is_ordered):
+        if None in rows and not (is_due and self._channel.is_ordered):
             await self._refresh()
-        rest = iter(found)
+        is_same = self._opened is opened
         again: list[_Ask] = []
+        first = 0
         for ask in asks:
-            data = list(itertools.islice(rest, len(ask.keys)))
-            if self._opened is opened or None not in data:
-                self._answer(ask, data, opened)
+            last = first + len(ask.keys)
+            if is_same or None not in rows[first:last]:
+                self._answer(ask, rows[first:last], live and live[first:last], opened)
             else:
                 again.append(ask)
+            first = last
         return again
 
     async def _fetch(
         self, opened: _Opened, keys: list[bytes], *, with_state: bool
-    ) -> list[bytes | None]:
-        """Fetch what stands beside some keys, and the state of the pointer if it is wanted."""
+    ) -> tuple[list[bytes | None], list[bytes | None] | None]:
+        """Fetch what stands beside some keys, and the state of the pointer if it is wanted.
+
+        Returns:
+            What was published, and what was kept live; None if nothing was.
+        """
         asked_s = asyncio.get_running_loop().time()
         commands: list[Command] = [("HGET", opened.buckets.holding(key), key) for key in keys]
         with_live = self._view.has_live and bool(keys)
@@ -251,18 +256,26 @@ class RedisReader:
         answers = await self._channel.send(commands) if commands else []
         if with_state:
             await self._told(answers[-2:], asked_s=asked_s)
-        found = answers[: len(keys)]
-        if with_live:
-            return [live or row for live, row in zip(answers[len(keys)], found, strict=True)]
-        return found
+        return answers[: len(keys)], answers[len(keys)] if with_live else None
 
-    def _answer(self, ask: _Ask, found: list[bytes | None], opened: _Opened) -> None:
+    def _answer(
+        self,
+        ask: _Ask,
+        rows: list[bytes | None],
+        live: list[bytes | None] | None,
+        opened: _Opened,
+    ) -> None:
         origins, wanted = opened.origins, ask.with_features
         try:
             stored = [
                 None if data is None else decode_value(data, origins, with_features=wanted)
-                for data in found
+                for data in rows
             ]
+            for at, data in enumerate(live or ()):
+                if data is not None:
+                    row, kept = stored[at], decode_value(data, origins)
+                    features = None if row is None else row.features
+                    stored[at] = msgspec.structs.replace(kept, features=features)
         except msgspec.DecodeError as error:
             _fail(ask, not_ours(self._channel.address, opened.snapshot, error))
         else:

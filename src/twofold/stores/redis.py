@@ -37,9 +37,10 @@ class RedisStore:
             lease_s: How long the right to publish outlives its publisher.
 
         Raises:
-            InvalidInput: It is no such URL.
+            ConfigError: It is no such URL, or the extra isn't installed.
         """
         self._address = parse_address(url)
+        self._driver = _driver()
         self._timeout_s = timeout_s
         self._lease_s = lease_s
 
@@ -54,8 +55,7 @@ class RedisStore:
         Raises:
             LeaseHeld: Another process has it.
             StoreUnavailable: The store doesn't answer.
-            ConfigError: The server throws keys away when its memory is full; or the extra isn't
-                installed.
+            ConfigError: The server throws keys away when its memory is full.
         """
         with self._server() as server:
             server.check_eviction()
@@ -67,19 +67,14 @@ class RedisStore:
 
         Raises:
             StoreUnavailable: The store doesn't answer.
-            ConfigError: The extra isn't installed.
         """
         with self._server() as server:
             (found,) = server.send([("HGET", Names(model).pointer, "pointer")])
         return decode_pointer(found, f"{self._address.shown} {model}") if found else Pointer()
 
     def reader(self, model: str) -> RedisReader:
-        """See `Store.reader`. It belongs to the event loop that it is first used in.
-
-        Raises:
-            ConfigError: The extra isn't installed.
-        """
-        driver = _driver()
+        """See `Store.reader`. It belongs to the event loop that it is first used in."""
+        driver = self._driver
         with in_words(self._address, driver):
             made = driver.asyncio.RedisCluster if self._address.is_cluster else driver.asyncio.Redis
             client = made.from_url(
@@ -92,7 +87,7 @@ class RedisStore:
 
     @contextlib.contextmanager
     def _server(self) -> Generator[RedisServer]:
-        driver = _driver()
+        driver = self._driver
         with in_words(self._address, driver):
             made = driver.RedisCluster if self._address.is_cluster else driver.Redis
             options = self._options(driver, driver.retry.Retry)

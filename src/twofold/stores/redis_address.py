@@ -6,7 +6,7 @@ import dataclasses
 import re
 from urllib.parse import parse_qsl, unquote
 
-from twofold.errors import InvalidInput, StoreUnavailable, problem
+from twofold.errors import ConfigError, StoreUnavailable, problem
 
 URL = re.compile(
     r"(?P<scheme>rediss?)(?P<cluster>\+cluster)?://"
@@ -70,7 +70,7 @@ def parse_address(url: str) -> RedisAddress:
             `?ssl_ca_certs=FILE`. User and password are percent-encoded.
 
     Raises:
-        InvalidInput: It is no such URL. The message doesn't repeat it: where it is broken, the
+        ConfigError: It is no such URL. The message doesn't repeat it: where it is broken, the
             password can't be told from the rest.
     """
     found = URL.fullmatch(url)
@@ -79,11 +79,11 @@ def parse_address(url: str) -> RedisAddress:
     if found is None or not known.issuperset(name for name, _ in more):
         form = "a URL redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], rediss:// or redis+cluster://"
         fix = "Write %40 for @ in a password, %23 for #, %2F for / and %3A for :."
-        raise InvalidInput(problem("store", form, "another one", fix))
+        raise ConfigError(problem("--store", form, "another one", fix))
     is_cluster, db = found["cluster"] is not None, int(found["db"] or 0)
     if is_cluster and db:
         fix = "Leave it out: a cluster has but one."
-        raise InvalidInput(problem("store", "a cluster without /DB", f"/{db}", fix))
+        raise ConfigError(problem("--store", "a cluster without /DB", f"/{db}", fix))
     place = f"{found['host']}:{found['port'] or PORT}"
     parameters = f"?{found['more']}" if found["more"] else ""
     secrets = (found["password"] or "", unquote(found["password"] or ""))

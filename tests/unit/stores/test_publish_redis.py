@@ -132,7 +132,7 @@ def test_a_key_that_stands_twice_is_named(monkeypatch: pytest.MonkeyPatch, chunk
     redis = FakeRedis()
     with publishing(redis) as publication:
         twice = rows_of([*KEYS, KEYS[7]], [1.0] * 201)
-        with pytest.raises(InvalidInput, match="churn: key: expected every key once, got '007' tw"):
+        with pytest.raises(InvalidInput, match=r"^key: expected each key once, got '007' twice"):
             publication.write(snapshot_of(1, 201), [twice])
     assert rows_in(redis) == set()
 

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from twofold.errors import InvalidInput, StoreUnavailable
+from twofold.errors import ConfigError, StoreUnavailable
+from twofold.stores.open import is_local, open_store
 from twofold.stores.redis import RedisStore
 
 
@@ -44,16 +45,23 @@ def test_a_server_that_is_not_there_is_said_without_the_password(scheme: str, po
 
 
 def test_a_url_of_another_kind_is_refused_at_once() -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ConfigError):
         RedisStore("http://h", timeout_s=1.0)
 
 
-def test_the_client_is_loaded_by_the_first_use_and_its_absence_is_said() -> None:
+def test_the_client_is_loaded_with_the_first_store_and_its_absence_is_said() -> None:
     code = (
-        "import sys; from twofold.stores.redis import RedisStore; "
-        "store = RedisStore('redis://127.0.0.1:1', timeout_s=1); "
-        "assert 'redis' not in sys.modules; sys.modules['redis'] = None; store.pointer('churn')"
+        "import sys; import twofold.stores.redis; from twofold.stores.open import open_store; "
+        "assert 'redis' not in sys.modules; sys.modules['redis'] = None; "
+        "open_store('redis://127.0.0.1:1', timeout_s=1)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "needs redis, which is not installed" in done.stderr
     assert "twofold[redis]" in done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "rediss+cluster"])
+def test_a_store_is_opened_by_its_url(scheme: str) -> None:
+    store = open_store(f"{scheme}://u:hush@h", timeout_s=1.0)
+    assert isinstance(store, RedisStore)
+    assert not is_local(f"{scheme}://h")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twofold.errors import InvalidInput
+from twofold.errors import ConfigError
 from twofold.stores.redis_address import parse_address
 
 
@@ -59,13 +59,13 @@ def test_user_and_password_are_decoded_and_not_shown() -> None:
     ],
 )
 def test_another_url_is_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(InvalidInput, match=r"^store: expected a URL redis://") as caught:
+    with pytest.raises(ConfigError, match=r"^--store: expected a URL redis://") as caught:
         parse_address(url)
     assert "hush" not in str(caught.value)
 
 
 def test_a_cluster_has_no_other_database() -> None:
-    with pytest.raises(InvalidInput, match="a cluster without /DB, got /2"):
+    with pytest.raises(ConfigError, match="a cluster without /DB, got /2"):
         parse_address("redis+cluster://h/2")
 
 
