@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from twofold.errors import CommitUnknown, ConfigError, StoreUnavailable
+from twofold.errors import CommitUnknown, ConfigError, LeaseHeld, StoreUnavailable
 from twofold.stores import publish_redis
 from twofold.stores.redis import RedisStore
 from twofold.stores.snapshot import rolled_back, switched
@@ -86,6 +86,28 @@ def test_nothing_is_left_behind_and_nothing_ends_by_itself(
         assert 0 < client.pttl(f"twofold:{{{model}}}:lock") <= 1_000
         endless = [key for key in client.scan_iter() if client.pttl(key) == -1]
         assert len(endless) == 2 * buckets + 2
+
+
+@pytest.mark.parametrize("what", ["lock", "pointer"])
+def test_a_switch_needs_both_the_right_to_publish_and_the_pointer_as_it_was(
+    server: RedisServers, client: Any, model: str, what: str
+) -> None:
+    store = store_at(server)
+    publish(store, model)
+    key = f"twofold:{{{model}}}:pointer"
+    with store.publishing(model) as publication:
+        mine = snapshot_of(model, 2, 100)
+        publication.write(mine, numbered(mine, KEYS[:100]))
+        if what == "lock":
+            client.set(f"twofold:{{{model}}}:lock", "somebody else")
+        else:
+            client.hset(key, "pointer", client.hget(key, "pointer") + b" ")
+        before = client.hgetall(key)
+        with pytest.raises(LeaseHeld):
+            publication.point(switched(publication.pointer, mine))
+    assert client.hgetall(key) == before
+    if what == "lock":
+        assert client.get(f"twofold:{{{model}}}:lock") == b"somebody else"
 
 
 def test_rows_are_packed(client: Any, server: RedisServers, model: str) -> None:
