@@ -96,6 +96,8 @@ class RedisReader:
         self._waiting_keys = 0
         self._turns: set[asyncio.Task[None]] = set()
         self._keeping = asyncio.Semaphore(MAX_KEEPS)
+        # Of the last look-up: where keys are missing once, they are again.
+        self._is_missing = False
         self._is_closed = False
 
     async def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
@@ -219,24 +221,31 @@ class RedisReader:
             for ask in asks:
                 _settle(ask, Found(None, [None] * len(ask.keys)))
             return []
+        # On one server the state is then read after the keys: what is missing is missing, and it
+        # needn't be asked once more.
+        with_state = is_due or (self._is_missing and self._channel.is_ordered)
         keys = [key for ask in asks for key in ask.keys]
-        rows, live = await self._fetch(opened, keys, with_state=is_due)
-        if is_due and self._opened is not opened:
+        rows, live = await self._fetch(opened, keys, with_state=with_state)
+        if with_state and self._opened is not opened:
             return asks
-        # On one server the state was read after the keys: then what is missing is missing.
-        if None in rows and not (is_due and self._channel.is_ordered):
-            await self._refresh()
-        is_same = self._opened is opened
-        again: list[_Ask] = []
+        self._is_missing = None in rows
+        is_sure = with_state and self._channel.is_ordered
+        open_asks: list[tuple[_Ask, slice]] = []
         first = 0
         for ask in asks:
-            last = first + len(ask.keys)
-            if is_same or None not in rows[first:last]:
-                self._answer(ask, rows[first:last], live and live[first:last], opened)
+            part = slice(first, first + len(ask.keys))
+            first = part.stop
+            if is_sure or None not in rows[part]:
+                self._answer(ask, rows[part], live and live[part], opened)
             else:
-                again.append(ask)
-            first = last
-        return again
+                open_asks.append((ask, part))
+        if open_asks:
+            await self._refresh()
+            if self._opened is not opened:
+                return [ask for ask, _ in open_asks]
+        for ask, part in open_asks:
+            self._answer(ask, rows[part], live and live[part], opened)
+        return []
 
     async def _fetch(
         self, opened: _Opened, keys: list[bytes], *, with_state: bool

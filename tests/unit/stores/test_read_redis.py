@@ -140,6 +140,21 @@ def test_a_key_is_said_to_be_missing_only_after_the_pointer_was_read(is_ordered:
     asyncio.run(go())
 
 
+def test_where_keys_are_missing_the_pointer_is_read_in_the_same_round_trip() -> None:
+    redis = FakeRedis()
+    publish(redis)
+
+    async def go() -> None:
+        reader = reader_of(redis)
+        await reader.find([b"nobody"])
+        for keys, trips in (([b"nobody"], 1), (KEYS[:1], 1), ([b"nobody"], 2), ([b"nobody"], 1)):
+            redis.trips.clear()
+            await reader.find(keys)
+            assert len(redis.trips) == trips
+
+    asyncio.run(go())
+
+
 def test_who_finds_all_is_not_kept_waiting_by_who_does_not() -> None:
     redis = FakeRedis()
     first = publish(redis)
