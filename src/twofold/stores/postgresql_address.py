@@ -13,8 +13,11 @@ SCHEMA = "twofold"
 SECRETS = ("password", "sslpassword")
 MAX_NAME_BYTES = 63
 """PostgreSQL cuts off what is longer."""
+HOST = r"(?:\[[^\]]*\]|[^/?#@:,\[\]]*)(?::[0-9]+)?"
 PARTS = re.compile(
-    r"(\w+://)(?:([^/?#@:]*)(?::([^/?#@]*))?@)?([^/?#@]*(?:/[^?#@]*)?)(?:\?([^#@]*))?"
+    r"(\w+://)(?:([^/?#@:]*)(?::([^/?#@]*))?@)?"  # who
+    rf"({HOST}(?:,{HOST})*(?:/[^?#@]*)?)"  # where
+    r"(?:\?([^#@]*))?"
 )
 FORM = "postgresql://USER@HOST/DATABASE"
 

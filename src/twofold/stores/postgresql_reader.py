@@ -93,6 +93,7 @@ class PostgresqlReader:
         self._idle: list[AsyncSession] = []
         self._free = asyncio.Semaphore(MAX_SESSIONS)
         self._keeping = 0
+        self._is_closed = False
         self._trips = SharedTrips(
             address.url,
             self._look_up,
@@ -129,7 +130,7 @@ class PostgresqlReader:
 
     async def keep(self, key: bytes, stored: Stored, snapshot: Snapshot) -> bool:
         """See `RemoteReader`."""
-        if self._keeping >= MAX_KEEPING:
+        if self._is_closed or self._keeping >= MAX_KEEPING:
             return False
         self._keeping += 1
         try:
@@ -150,6 +151,7 @@ class PostgresqlReader:
 
     async def close(self) -> None:
         """See `RemoteReader`."""
+        self._is_closed = True
         await self._trips.close()
         await self._hang_up()
 
@@ -216,7 +218,9 @@ class PostgresqlReader:
                     try:
                         return await work(session)
                     finally:
-                        if session.is_open:
+                        if self._is_closed:
+                            await session.close()
+                        elif session.is_open:
                             self._idle.append(session)
                 except Failed as error:
                     if not (is_old and error.is_lost and left):
