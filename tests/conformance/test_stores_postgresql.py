@@ -576,9 +576,9 @@ def test_callers_of_the_same_turn_share_a_statement(store: PostgresqlStore) -> N
         trips: list[int] = []
         go = reader._trips._go
 
-        async def counted(some: Sequence[bytes]) -> Any:
+        async def counted(some: Sequence[bytes], ends_s: float) -> Any:
             trips.append(len(some))
-            return await go(some)
+            return await go(some, ends_s)
 
         reader._trips._go = counted
         both = [reader.find([key, b"k7"]) for key in keys]

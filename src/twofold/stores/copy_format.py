@@ -1,4 +1,4 @@
-"""Rows as PostgreSQL's `COPY ... WITH (FORMAT binary)` takes them: two columns of bytes.
+"""Keys and values as PostgreSQL takes them in its binary formats: of a COPY, and of an array.
 
 Also how a key is written there: an index can't hold long ones.
 """
@@ -14,6 +14,10 @@ TRAILER = struct.pack(">h", -1)
 MAX_KEY_BYTES = 1024
 """A key up to this length is written as it is. An entry of an index may have about 2,700."""
 
+ARRAY_OID, BYTES_OID = 1001, 17
+"""Of the types bytea[] and bytea, in every database."""
+
+_array_head = struct.Struct(">5i").pack
 _key_head = struct.Struct(">hi").pack
 _value_head = struct.Struct(">i").pack
 
@@ -38,6 +42,16 @@ def stored_keys(keys: Sequence[bytes]) -> Sequence[bytes]:
     if max(map(len, keys), default=0) <= MAX_KEY_BYTES:
         return keys
     return [stored_key(key) for key in keys]
+
+
+def key_array(keys: Sequence[bytes]) -> bytes:
+    """Keys as one value of the type bytea[]."""
+    parts = [b""] * (2 * len(keys) + 1)
+    # One dimension, no nulls, and the first has the number 1.
+    parts[0] = _array_head(1, 0, BYTES_OID, len(keys), 1)
+    parts[1::2] = map(_value_head, map(len, keys))
+    parts[2::2] = keys
+    return b"".join(parts)
 
 
 def copy_rows(keys: Sequence[bytes], values: Iterable[bytes]) -> bytes:

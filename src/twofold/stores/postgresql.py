@@ -40,7 +40,7 @@ from twofold.stores.copy_format import (
 )
 from twofold.stores.postgresql_address import Address, parse_address
 from twofold.stores.postgresql_reader import PostgresqlReader, unavailable
-from twofold.stores.psycopg import CommitFailed, Failed, Session, check, render
+from twofold.stores.psycopg import CommitFailed, Failed, Keys, Session, check, render
 from twofold.stores.snapshot import (
     Pointer,
     Snapshot,
@@ -224,7 +224,7 @@ class PostgresqlPublication:
         values: dict[bytes, bytes] = {}
         with _told(self._address):
             for first in range(0, len(wanted), FIND_KEYS):
-                some = list(wanted[first : first + FIND_KEYS])
+                some = Keys(wanted[first : first + FIND_KEYS])
                 values.update(self._ask(asked.FIND, some, table=self._table(snapshot)))
         found = [values.get(key) for key in wanted]
         try:

@@ -20,7 +20,7 @@ from twofold.errors import StoreUnavailable, problem
 from twofold.stores import postgresql_sql as asked
 from twofold.stores.copy_format import stored_key, stored_keys
 from twofold.stores.postgresql_address import Address
-from twofold.stores.psycopg import AsyncSession, Failed, render
+from twofold.stores.psycopg import AsyncSession, Failed, Keys, render
 from twofold.stores.shared_trips import SharedTrips
 from twofold.stores.snapshot import Pointer, Snapshot, Stored, decode_pointer
 from twofold.stores.store import Found
@@ -97,6 +97,7 @@ class PostgresqlReader:
         self._trips = SharedTrips(
             address.url,
             self._look_up,
+            timeout_s=timeout_s,
             max_trips=MAX_TRIPS,
             max_keys=MAX_KEYS,
             max_waiting=MAX_WAITING,
@@ -105,8 +106,7 @@ class PostgresqlReader:
     async def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
         """See `RemoteReader`."""
         wanted = stored_keys(keys)
-        async with self._in_time():
-            answer = await self._trips.join(wanted)
+        answer = await self._trips.join(wanted)
         current = answer.current
         if current is None:
             return Found(None, [None] * len(keys))
@@ -134,7 +134,7 @@ class PostgresqlReader:
             return False
         self._keeping += 1
         try:
-            async with self._in_time():
+            async with self._in_time(asyncio.get_running_loop().time() + self._timeout_s):
                 current = self._current or await self._with_session(self._refresh)
                 if current is None or current.snapshot.name != snapshot.name:
                     return False
@@ -155,8 +155,8 @@ class PostgresqlReader:
         await self._trips.close()
         await self._hang_up()
 
-    async def _look_up(self, keys: Sequence[bytes]) -> _Answer:
-        async with self._in_time():
+    async def _look_up(self, keys: Sequence[bytes], ends_s: float) -> _Answer:
+        async with self._in_time(ends_s):
             return await self._with_session(lambda session: self._look_up_in(session, keys))
 
     async def _look_up_in(self, session: AsyncSession, keys: Sequence[bytes]) -> _Answer:
@@ -166,7 +166,7 @@ class PostgresqlReader:
                 return NOTHING
             switches = current.pointer.switches
             try:
-                found = await session.ask(current.look_up, keys, self._model, switches)
+                found = await session.ask(current.look_up, Keys(keys), self._model, switches)
             except Failed as error:
                 if error.code not in asked.GONE:
                     raise
@@ -238,9 +238,9 @@ class PostgresqlReader:
             await self._idle.pop().close()
 
     @contextlib.asynccontextmanager
-    async def _in_time(self) -> AsyncGenerator[None]:
+    async def _in_time(self, ends_s: float) -> AsyncGenerator[None]:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout_at(ends_s):
                 yield
         except TimeoutError as error:
             got = f"no answer within {self._timeout_s:g} s"

@@ -10,6 +10,7 @@ from twofold.stores.copy_format import (
     MAX_KEY_BYTES,
     TRAILER,
     copy_rows,
+    key_array,
     shown_key,
     stored_key,
     stored_keys,
@@ -35,6 +36,18 @@ def rows_in(data: bytes) -> list[tuple[bytes, ...]]:
 def test_rows_are_written_as_copy_reads_them(rows: list[tuple[bytes, bytes]]) -> None:
     keys, values = [key for key, _ in rows], [value for _, value in rows]
     assert rows_in(copy_rows(keys, iter(values))) == rows
+
+
+@given(st.lists(st.binary(max_size=40)))
+def test_keys_are_an_array_of_one_dimension_without_nulls(keys: list[bytes]) -> None:
+    data = key_array(keys)
+    assert struct.unpack_from(">iiIii", data) == (1, 0, 17, len(keys), 1)
+    at, found = 20, []
+    while at < len(data):
+        (count,) = struct.unpack_from(">i", data, at)
+        found.append(data[at + 4 : at + 4 + count])
+        at += 4 + count
+    assert found == keys
 
 
 def test_a_copy_begins_and_ends_as_the_documentation_says() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from twofold.errors import StoreUnavailable
 from twofold.stores import postgresql_sql as asked
 from twofold.stores.postgresql_address import parse_address
 from twofold.stores.postgresql_reader import PostgresqlReader
-from twofold.stores.psycopg import Failed
+from twofold.stores.psycopg import Failed, Keys
 from twofold.stores.snapshot import Origin, Pointer, Snapshot, Stored, encode_pointer, switched
 from twofold.stores.values import encode_live
 
@@ -90,13 +90,12 @@ class Session:
             return [(encode_pointer(server.pointer),)] if server.pointer.switches else []
         return self._look_up(text, *values)
 
-    def _look_up(
-        self, text: str, keys: Sequence[bytes], model: str, switches: int
-    ) -> list[tuple[Any, ...]]:
+    def _look_up(self, text: str, wanted: Keys, model: str, switches: int) -> list[tuple[Any, ...]]:
         server = self.server
         (rows,) = [rows for name, rows in server.tables.items() if name in text] or [None]
         if rows is None:
             raise Failed("no such table", asked.UNDEFINED_TABLE, is_lost=False)
+        keys = wanted.keys
         found = [(key, rows[key], asked.BATCH) for key in keys if key in rows]
         if switches == server.pointer.switches:
             found += [(key, server.live[key], asked.LIVE) for key in keys if key in server.live]

@@ -17,8 +17,10 @@ class Server:
         self.trips: list[list[bytes]] = []
         self.held: list[asyncio.Future[str]] = []
         self.is_slow = False
+        self.left_s = 0.0
 
-    async def go(self, keys: Sequence[bytes]) -> str:
+    async def go(self, keys: Sequence[bytes], ends_s: float) -> str:
+        self.left_s = ends_s - asyncio.get_running_loop().time()
         self.trips.append(list(keys))
         if self.is_slow:
             self.held.append(asyncio.get_running_loop().create_future())
@@ -28,7 +30,7 @@ class Server:
 
 def trips_to(server: Server, **limits: int) -> SharedTrips[str]:
     chosen = {"max_trips": 1, "max_keys": 10, "max_waiting": 10} | limits
-    return SharedTrips("db", server.go, **chosen)
+    return SharedTrips("db", server.go, timeout_s=60, **chosen)
 
 
 def run(work: Callable[[Server], Awaitable[Any]]) -> Server:
@@ -84,6 +86,25 @@ def test_a_trip_has_no_more_keys_than_it_may_unless_one_caller_has() -> None:
 
     many = [b"0", b"1", b"2", b"3", b"4"]
     assert run(work).trips == [[b"a", b"b", b"c"], [b"d"], many, []]
+
+
+def test_a_trip_ends_when_the_time_of_its_first_caller_is_over() -> None:
+    async def work(server: Server) -> None:
+        server.is_slow = True
+        trips = trips_to(server)
+        trips.join([b"a"])
+        await turns()
+        assert 59 < server.left_s <= 60
+        waits = trips.join([b"b"])
+        trips._waiting[0] = trips._waiting[0]._replace(ends_s=asyncio.get_running_loop().time() + 9)
+        trips.join([b"c"])
+        server.held[0].set_result("fine")
+        await turns()
+        assert 8 < server.left_s <= 9
+        server.held[1].set_result("fine")
+        await waits
+
+    run(work)
 
 
 def test_no_more_callers_wait_than_may() -> None:
