@@ -10,8 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-pytest.importorskip("psycopg")
-
 from twofold.errors import CommitUnknown, ConfigError, InvalidInput, LeaseHeld, StoreUnavailable
 from twofold.stores import postgresql
 from twofold.stores import postgresql_sql as asked

@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-pytest.importorskip("psycopg")
-
 from twofold.errors import StoreUnavailable
 from twofold.stores import postgresql_sql as asked
 from twofold.stores.postgresql_address import parse_address

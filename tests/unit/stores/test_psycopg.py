@@ -8,9 +8,6 @@ import time
 from collections.abc import Generator, Iterator
 
 import pytest
-
-pytest.importorskip("psycopg")
-
 from psycopg.waiting import Ready, Wait
 
 from twofold.errors import ConfigError
