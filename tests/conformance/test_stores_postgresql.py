@@ -268,7 +268,7 @@ def test_a_key_that_stands_twice_is_refused_by_its_name(
 ) -> None:
     rows = [some_rows([b"a", key]), some_rows([b"b", key])]
     with store.publishing(MODEL) as publication:
-        with pytest.raises(InvalidInput, match=f"^key: .*'{key[:80].decode()}'"):
+        with pytest.raises(InvalidInput, match=f"^key: .*'{key[:80].decode()}' twice"):
             publication.write(snapshot(1, 4), rows)
         assert tables(schema) == set()
         written = snapshot(1, 2)
@@ -430,7 +430,7 @@ with PostgresqlStore({url!r}, timeout_s=5).publishing(MODEL) as publication:
     publication.write(written, rows())
     stop("written")
     publication.verify(written)
-    publication._drop_others = lambda *kept: stop("moved")
+    publication._clean = lambda: stop("moved")
     session, commit = publication._session, publication._move
     def move(pointer):
         commit(pointer)
@@ -839,6 +839,7 @@ def test_a_table_that_somebody_reads_is_dropped_by_a_later_publisher(
         publish(store, second, [some_rows(KEYS)])
         publish(store, third, [some_rows(KEYS)])
         assert tables(schema) == tables_of(first, second, third)
+        assert find(store, KEYS).snapshot == third
     publish(store, fourth, [some_rows(KEYS)])
     assert tables(schema) == tables_of(third, fourth)
 

@@ -115,7 +115,7 @@ class PostgresqlPublication:
     """The right to publish snapshots of a model: a session, and the lock it holds."""
 
     def __init__(self, address: Address, model: str, timeout_s: float) -> None:
-        """Take the right.
+        """Take the right, and delete what somebody left who had it and died.
 
         Raises:
             LeaseHeld: Another session has it.
@@ -130,6 +130,7 @@ class PostgresqlPublication:
                 self._make_tables()
                 self._read = _read_pointer(self._session, address, model)
                 self._pointer = _decoded(self._read, address, model)
+                self._clean()
             except BaseException:
                 self._session.close()
                 raise
@@ -149,17 +150,14 @@ class PostgresqlPublication:
             fix = "Give each snapshot a name of its own."
             got = f"{snapshot.name}, which is there"
             raise InvalidInput(problem(self._model, "a new snapshot", got, fix))
-        with _told(self._address):
-            # What somebody left who died before the switch makes room for this.
-            self._drop_others(*self._pointer.kept, *self._written)
-            with self._session.transaction(WORK_S):
-                self._ask(asked.DROP, table=table)
-                self._ask(asked.CREATE, table=table)
-                words = f"{self._model} {snapshot.name}: {snapshot.run_id} by {snapshot.version}"
-                self._session.ask(render(asked.COMMENT, self._address.schema, table, words))
-                written = self._copy(table, rows)
-                self._index(table)
-                self._ask(asked.ANALYZE, table=table)
+        with _told(self._address), self._session.transaction(WORK_S):
+            self._ask(asked.DROP, table=table)
+            self._ask(asked.CREATE, table=table)
+            words = f"{self._model} {snapshot.name}: {snapshot.run_id} by {snapshot.version}"
+            self._session.ask(render(asked.COMMENT, self._address.schema, table, words))
+            written = self._copy(table, rows)
+            self._index(table)
+            self._ask(asked.ANALYZE, table=table)
         self._written[snapshot.name] = written
 
     def _copy(self, table: str, rows: Iterable[Rows]) -> tuple[int, int, int]:
@@ -193,7 +191,7 @@ class PostgresqlPublication:
             self._session.ask("ROLLBACK TO whole")
             # The server's words about it are in its own language.
             twice = self._ask(asked.TWICE, table=table)
-            got = f"{shown_key(twice[0][0])} in two rows" if twice else "one in two rows"
+            got = f"{shown_key(twice[0][0]) if twice else 'one'} twice"
             fix = "Predict each of them once; which of two predictions is meant, nobody can tell."
             raise InvalidInput(problem("key", "each key once", got, fix)) from error
 
@@ -250,9 +248,7 @@ class PostgresqlPublication:
         self._written.clear()
         # It was moved: what isn't deleted now, the next publisher deletes.
         with contextlib.suppress(Failed):
-            with self._session.transaction(STALL_S):
-                self._ask(asked.FORGET_LIVE, self._model, pointer.switches)
-            self._drop_others(*pointer.kept)
+            self._clean()
 
     def _move(self, pointer: Pointer) -> None:
         schema, model = self._address.schema, self._model
@@ -326,10 +322,12 @@ class PostgresqlPublication:
             for text in asked.CREATE_TABLES:
                 self._ask(text)
 
-    def _drop_others(self, *kept: Snapshot | str) -> None:
-        """Drop the model's tables but some: what nobody was ever sent to, or isn't any more."""
+    def _clean(self) -> None:
+        """Delete what the pointer doesn't lead to, and nobody is sent to."""
         session, schema, model = self._session, self._address.schema, self._model
-        names = {item if isinstance(item, str) else item.name for item in kept}
+        with session.transaction(STALL_S):
+            self._ask(asked.FORGET_LIVE, model, self._pointer.switches)
+        names = {item.name for item in self._pointer.kept}
         for (table,) in session.ask(asked.TABLES, schema, asked.prefix_of(model)):
             # Who can't have it now leaves it to the next one.
             with contextlib.suppress(Failed), session.transaction(STALL_S):
@@ -337,8 +335,8 @@ class PostgresqlPublication:
                 # Nobody sends a reader to it before it is gone, whatever he believes to hold.
                 found = _bytes_in(self._ask(asked.POINTER_TO_KEEP, model))
                 there = _decoded(found, self._address, model)
-                all_names = names | {item.name for item in there.kept}
-                if table not in {asked.table_of(model, name) for name in all_names}:
+                kept = names | {item.name for item in there.kept}
+                if table not in {asked.table_of(model, name) for name in kept}:
                     self._ask(asked.DROP, table=table)
 
     def _ask(self, template: str, *values: Any, table: str = "") -> list[tuple[Any, ...]]:
