@@ -292,7 +292,8 @@ class PostgresqlPublication:
                 time.sleep(RETRY_S)
         if found == wanted:
             return True
-        if is_over:
+        # Did somebody else move it since, ours may have been there before.
+        if is_over and found == self._read:
             return False
         where, got = f"{self._address.url}: {self._model}", "none"
         fix = "Look at `twofold snapshot list` before you publish again."

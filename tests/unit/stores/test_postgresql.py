@@ -274,6 +274,25 @@ def test_a_commit_without_an_answer_was_not_made_only_if_its_session_is_over(
             publication.point(switched(Pointer(), snapshot(1)))
 
 
+def test_a_commit_without_an_answer_is_unknown_if_somebody_published_since(
+    server: Server, store: PostgresqlStore
+) -> None:
+    with store.publishing("churn") as publication:
+        lost_at_commit(server, is_made=True, is_over=True)
+        lose = server.at_commit
+        assert lose is not None
+
+        def publish(session: Session) -> None:
+            try:
+                lose(session)
+            finally:
+                server.pointer = encode_pointer(switched(store.pointer("churn"), snapshot(2)))
+
+        server.at_commit = publish
+        with pytest.raises(CommitUnknown, match="expected an answer to the switch"):
+            publication.point(switched(Pointer(), snapshot(1)))
+
+
 def test_a_commit_that_the_server_refused_was_not_made(
     server: Server, store: PostgresqlStore
 ) -> None:
