@@ -21,6 +21,7 @@ OWN_TABLES = ["pointers", "live", "live_counts"]
 LOCK_SCHEMA = "SELECT pg_advisory_xact_lock($1::bigint)"
 HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema}"
+# The key comes first: whatever a planner thinks of the others, it is looked for by it.
 # The names of models are plain: the order of some language would only cost time.
 CREATE_TABLES = (
     """
@@ -32,7 +33,7 @@ CREATE_TABLES = (
     """
     CREATE TABLE IF NOT EXISTS {live} (
         model text COLLATE "C", switches bigint, key bytea, value bytea NOT NULL,
-        PRIMARY KEY (model, switches, key)
+        PRIMARY KEY (key, model, switches)
     )
     """,
     """
@@ -103,7 +104,7 @@ KEEP = (
     "WHERE model = $1 AND switches = $2 AND (keys < $5 OR EXISTS (SELECT FROM there)) RETURNING 1) "
     "INSERT INTO {live} (model, switches, key, value) "
     "SELECT $1, $2::bigint, $3::bytea, $4::bytea FROM counted "
-    "ON CONFLICT (model, switches, key) DO UPDATE SET value = excluded.value RETURNING 1"
+    "ON CONFLICT (key, model, switches) DO UPDATE SET value = excluded.value RETURNING 1"
 )
 
 UNDEFINED_TABLE, INVALID_SCHEMA = "42P01", "3F000"
