@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twofold.version import VERSION
 
 if TYPE_CHECKING:
+    from twofold.app.answers import Answers, answers
     from twofold.app.load import load
     from twofold.app.pack import pack
     from twofold.errors import (
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         PredictionFailed,
         Refused,
         TwofoldError,
+        UnknownKey,
         UnknownModel,
     )
     from twofold.model.signature import Field, Output, Signature
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "Answers",
     "ConfigError",
     "DeadlineExceeded",
     "DeclarationError",
@@ -41,7 +44,9 @@ __all__ = [
     "Refused",
     "Signature",
     "TwofoldError",
+    "UnknownKey",
     "UnknownModel",
+    "answers",
     "batch_predict",
     "load",
     "pack",
@@ -49,6 +54,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answers": "twofold.app.answers",
+    "answers": "twofold.app.answers",
     "batch_predict": "twofold.predictor.functions",
     "real_time_predict": "twofold.predictor.functions",
     "load": "twofold.app.load",

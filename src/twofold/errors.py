@@ -4,10 +4,12 @@ TwofoldError
 ├── DeclarationError     the model's author: the declaration contradicts itself
 ├── ConfigError          the operator: a setting is missing or out of range (all of them, at once)
 ├── InvalidInput         the caller: the rows don't fit the signature
-│   └── UnknownModel     the caller: no such model, version or alias
+│   ├── UnknownModel     the caller: no such model, version or alias
+│   └── UnknownKey       the caller: no prediction is stored for the key, and no row was given
 ├── Refused              nobody: no work was done, a retry is safe
 │   ├── Overloaded       its turn would come after its deadline
 │   ├── QuotaExceeded    the caller: over its own quota
+│   ├── Stale            the stored prediction is too old, and there is no row for another one
 │   └── Draining         the server is stopping; another one will answer
 ├── DeadlineExceeded     nobody: the answer would have come too late
 ├── PredictionFailed     the model's author: predict raised, or broke its own signature
@@ -61,6 +63,10 @@ class UnknownModel(InvalidInput):
     """No model, version or alias of that name is in the registry."""
 
 
+class UnknownKey(InvalidInput):
+    """No prediction is stored for the key, and there is no row to make one of."""
+
+
 class Refused(TwofoldError):
     """No work was done; a retry is safe."""
 
@@ -89,6 +95,10 @@ class QuotaExceeded(Refused):
         """Say when to come back."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Stale(Refused):
+    """The stored prediction is too old to be an answer, and there is no row for a new one."""
 
 
 class Draining(Refused):

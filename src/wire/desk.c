@@ -17,7 +17,9 @@ typedef struct {
     PyObject_HEAD
     PyObject *scanner, *tally, *clock;
     PyObject *routes; /* dict: target to Route */
+    PyObject *keyed;  /* dict: what comes before the key of a target, to Keyed */
     PyObject *date;   /* the header line */
+    PyObject *json, *nothing;
 } Desk;
 
 #define MAX_FORMS 16
@@ -38,6 +40,21 @@ struct route {
 };
 
 static const char *const ROUTE = "twofold._wire.route";
+
+/* What answers GET for the key that ends a target: see `add_keyed`. */
+struct keyed {
+    PyObject *find;
+    Py_ssize_t response; /* slot */
+};
+
+static const char *const KEYED = "twofold._wire.keyed";
+static const char BEFORE_KEY[] = "/answers/";
+
+static void keyed_free(PyObject *capsule) {
+    struct keyed *keyed = PyCapsule_GetPointer(capsule, KEYED);
+    Py_XDECREF(keyed->find);
+    PyMem_Free(keyed);
+}
 
 static void route_free(PyObject *capsule) {
     struct route *route = PyCapsule_GetPointer(capsule, ROUTE);
@@ -60,8 +77,12 @@ static PyObject *desk_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->tally = Py_NewRef(tally);
     self->clock = Py_NewRef(clock);
     self->routes = PyDict_New();
+    self->keyed = PyDict_New();
     self->date = PyBytes_FromString("");
-    if (!self->routes || !self->date) Py_CLEAR(self);
+    self->json = PyBytes_FromString("application/json");
+    self->nothing = PyBytes_FromString("");
+    if (!self->routes || !self->keyed || !self->date || !self->json || !self->nothing)
+        Py_CLEAR(self);
     return (PyObject *)self;
 }
 
@@ -70,7 +91,10 @@ static void desk_dealloc(Desk *self) {
     Py_XDECREF(self->tally);
     Py_XDECREF(self->clock);
     Py_XDECREF(self->routes);
+    Py_XDECREF(self->keyed);
     Py_XDECREF(self->date);
+    Py_XDECREF(self->json);
+    Py_XDECREF(self->nothing);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
@@ -118,6 +142,35 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
     route->max_body_bytes = max_body_bytes;
     route->credit = MAX_CREDIT;
     const int failed = PyDict_SetItem(self->routes, target, capsule);
+    Py_DECREF(capsule);
+    if (failed) return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(add_keyed_doc,
+"add_keyed(before, find, response)\n--\n\n"
+"Answer GET requests whose target is `before`, which ends with /answers/, and a key without escapes\n"
+"or query: `find` gives the body for the bytes of a key, or None. Such responses are counted at a\n"
+"slot of the tally; what else is counted, `find` counts.");
+
+static PyObject *desk_add_keyed(Desk *self, PyObject *args) {
+    PyObject *before, *find;
+    Py_ssize_t response;
+    if (!PyArg_ParseTuple(args, "SOn", &before, &find, &response)) return NULL;
+    if (!tally_has_slot(self->tally, response)) {
+        PyErr_SetString(PyExc_IndexError, "there is no such slot");
+        return NULL;
+    }
+    struct keyed *keyed = PyMem_Calloc(1, sizeof *keyed);
+    if (!keyed) return PyErr_NoMemory();
+    PyObject *capsule = PyCapsule_New(keyed, KEYED, keyed_free);
+    if (!capsule) {
+        PyMem_Free(keyed);
+        return NULL;
+    }
+    keyed->find = Py_NewRef(find);
+    keyed->response = response;
+    const int failed = PyDict_SetItem(self->keyed, before, capsule);
     Py_DECREF(capsule);
     if (failed) return NULL;
     Py_RETURN_NONE;
@@ -188,18 +241,23 @@ static char *append(char *to, PyObject *from) {
     return to + size;
 }
 
+/* A response: its further header lines, and its body in pieces. */
+struct reply {
+    PyObject *content_type, *headers;
+    PyObject *body[3];
+    int n_body;
+};
+
 /* The bytes of a response: what twofold.wire.http.render makes of one with status 200. */
-static PyObject *render(const Desk *self, const struct form *form, PyObject *written,
-                        PyObject *connection) {
+static PyObject *render(const Desk *self, const struct reply *reply, PyObject *connection) {
     static const char start[] = "HTTP/1.1 200 OK\r\nContent-Type: ",
                       length[] = "\r\nContent-Length: ", end[] = "\r\n";
-    PyObject *const lines[] = {self->date, connection, form->headers},
-             *const body[] = {form->response_before, written, form->response_after};
+    PyObject *const lines[] = {self->date, connection, reply->headers};
     Py_ssize_t n_lines = 0, n_body = 0;
-    for (int i = 0; i < 3; i++) {
-        if (!PyBytes_Check(body[i])) return NULL; /* what `write` gave */
-        n_lines += PyBytes_GET_SIZE(lines[i]);
-        n_body += PyBytes_GET_SIZE(body[i]);
+    for (int i = 0; i < 3; i++) n_lines += PyBytes_GET_SIZE(lines[i]);
+    for (int i = 0; i < reply->n_body; i++) {
+        if (!PyBytes_Check(reply->body[i])) return NULL; /* what others gave */
+        n_body += PyBytes_GET_SIZE(reply->body[i]);
     }
     char digits[24];
     size_t at = sizeof digits;
@@ -209,11 +267,11 @@ static PyObject *render(const Desk *self, const struct form *form, PyObject *wri
     const size_t n_digits = sizeof digits - at, n_end = sizeof end - 1,
                  n_fixed = sizeof start - 1 + sizeof length - 1 + n_digits + 2 * n_end;
     PyObject *made = PyBytes_FromStringAndSize(
-        NULL, (Py_ssize_t)n_fixed + PyBytes_GET_SIZE(form->content_type) + n_lines + n_body);
+        NULL, (Py_ssize_t)n_fixed + PyBytes_GET_SIZE(reply->content_type) + n_lines + n_body);
     if (!made) return NULL;
     char *to = PyBytes_AS_STRING(made);
     memcpy(to, start, sizeof start - 1);
-    to = append(to + sizeof start - 1, form->content_type);
+    to = append(to + sizeof start - 1, reply->content_type);
     memcpy(to, length, sizeof length - 1);
     memcpy(to += sizeof length - 1, digits + at, n_digits);
     memcpy(to += n_digits, end, n_end);
@@ -221,7 +279,7 @@ static PyObject *render(const Desk *self, const struct form *form, PyObject *wri
     for (int i = 0; i < 3; i++) to = append(to, lines[i]);
     memcpy(to, end, n_end);
     to += n_end;
-    for (int i = 0; i < 3; i++) to = append(to, body[i]);
+    for (int i = 0; i < reply->n_body; i++) to = append(to, reply->body[i]);
     return made;
 }
 
@@ -303,7 +361,13 @@ static PyObject *answered(const Desk *self, struct route *route, const struct pl
     if (form) {
         form->references++; /* what is called might make the route forget it */
         written = written_prediction(form, route->quick, body);
-        if (written) reply = render(self, form, written, scan_connection(self->scanner, plain));
+        if (written) {
+            const struct reply made = {form->content_type,
+                                       form->headers,
+                                       {form->response_before, written, form->response_after},
+                                       3};
+            reply = render(self, &made, scan_connection(self->scanner, plain));
+        }
         form_release(form);
     }
     Py_XDECREF(written);
@@ -337,6 +401,43 @@ static PyObject *refused(const Desk *self, const struct route *route, const stru
     return reply;
 }
 
+/* Where the key of a target begins, if it is plainly there: without escapes, query or fragment. */
+static uint32_t key_at(const uint8_t *target, uint32_t size) {
+    const uint32_t n_before = sizeof BEFORE_KEY - 1;
+    if (memchr(target, '%', size) || memchr(target, '?', size) || memchr(target, '#', size)) return 0;
+    for (uint32_t i = 0; i + n_before < size; i++)
+        if (target[i] == '/' && !memcmp(target + i, BEFORE_KEY, n_before)) return i + n_before;
+    return 0;
+}
+
+/* The answer to GET for a key; NULL, without an error, if it isn't given here. */
+static PyObject *found(const Desk *self, const struct plain *plain, const uint8_t *bytes) {
+    Py_ssize_t ignored;
+    const uint32_t at = key_at(bytes + plain->target.first, plain->target.size);
+    if (!at || plain->body.size || !asks_nothing(bytes, plain, &ignored)) return NULL;
+    const struct span first = {plain->target.first, at},
+                      rest = {plain->target.first + at, plain->target.size - at};
+    PyObject *before = bytes_at(bytes, &first);
+    /* Held: what is called below might change the routes. */
+    PyObject *capsule = before ? Py_XNewRef(PyDict_GetItemWithError(self->keyed, before)) : NULL,
+             *key = capsule ? bytes_at(bytes, &rest) : NULL, *body = NULL, *reply = NULL;
+    if (key) {
+        const struct keyed *keyed = PyCapsule_GetPointer(capsule, KEYED);
+        body = PyObject_CallOneArg(keyed->find, key);
+        if (body && body != Py_None) {
+            const struct reply made = {self->json, self->nothing, {body}, 1};
+            reply = render(self, &made, scan_connection(self->scanner, plain));
+        }
+        if (reply) tally_response(self->tally, keyed->response);
+    }
+    PyErr_Clear(); /* it is met again, and told, where it can be */
+    Py_XDECREF(before);
+    Py_XDECREF(capsule);
+    Py_XDECREF(key);
+    Py_XDECREF(body);
+    return reply;
+}
+
 PyDoc_STRVAR(take_doc,
 "take(data, now_s)\n--\n\n"
 "The bytes of the answer, or refusal, if `data`, which came at `now_s`, is one whole request of\n"
@@ -352,6 +453,7 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
     if (!scan_plain(self->scanner, args[0], &plain)) Py_RETURN_NONE;
     const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(args[0]);
     PyObject *capsule = NULL, *reply = NULL;
+    if (plain.method == PLAIN_GET && PyDict_GET_SIZE(self->keyed)) reply = found(self, &plain, bytes);
     if (plain.method == PLAIN_POST && asks_nothing(bytes, &plain, &body.json_bytes)) {
         PyObject *target = bytes_at(bytes, &plain.target);
         /* Held: what is called below might change the routes. */
@@ -372,6 +474,7 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
 
 static PyMethodDef desk_methods[] = {
     {"add", (PyCFunction)desk_add, METH_VARARGS, add_doc},
+    {"add_keyed", (PyCFunction)desk_add_keyed, METH_VARARGS, add_keyed_doc},
     {"set_date", (PyCFunction)desk_set_date, METH_O, set_date_doc},
     {"take", (PyCFunction)(void (*)(void))desk_take, METH_FASTCALL, take_doc},
     {NULL, NULL, 0, NULL},
@@ -379,7 +482,7 @@ static PyMethodDef desk_methods[] = {
 
 PyDoc_STRVAR(desk_doc,
 "Desk(scanner, tally, clock)\n--\n\n"
-"Answers the common infer request, from its bytes to those of its answer.");
+"Answers the common infer request, and that for a key, from its bytes to those of its answer.");
 
 PyTypeObject DeskType = {
     PyVarObject_HEAD_INIT(NULL, 0)

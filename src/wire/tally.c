@@ -109,6 +109,12 @@ int tally_has(PyObject *tally, const struct answered_slots *answered,
     return 1;
 }
 
+int tally_has_slot(PyObject *tally, Py_ssize_t slot) {
+    return slot >= 0 && slot < ((Tally *)tally)->size;
+}
+
+void tally_response(PyObject *tally, Py_ssize_t slot) { ((Tally *)tally)->numbers[slot] += 1.0; }
+
 void tally_refused(PyObject *tally, const struct refused_slots *slots, double duration_s) {
     const Tally *self = (Tally *)tally;
     self->numbers[slots->response] += 1.0;

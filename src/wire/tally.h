@@ -25,5 +25,9 @@ void tally_one(PyObject *tally, const struct answered_slots *slots, double durat
                double queue_s, double predict_s);
 /* Count a refused request, and its response. */
 void tally_refused(PyObject *tally, const struct refused_slots *slots, double duration_s);
+/* Whether a tally has a counter. */
+int tally_has_slot(PyObject *tally, Py_ssize_t slot);
+/* Count a response. */
+void tally_response(PyObject *tally, Py_ssize_t slot);
 
 #endif

@@ -83,6 +83,10 @@ def run_batch(
         request = dataclasses.replace(request, into=into)
     targets_of(request.into)  # or a model would be loaded for nothing
     predictor = load(request.model, registry=request.registry)
+    if request.keep_features:
+        others = (name for name in predictor.signature.names if name != request.key)
+        keep = tuple(dict.fromkeys((*request.keep, *others)))
+        request = dataclasses.replace(request, keep=keep)
     sample = read_sample(Registry(request.registry), predictor.record)
     result = run(predictor, request, settings or BatchSettings(), watch, sample=sample)
     return _delivered(result, request.into, watch)

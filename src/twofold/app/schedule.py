@@ -12,6 +12,7 @@ from twofold.app.settings import FILE, Settings
 from twofold.errors import ConfigError, LeaseHeld, problem
 from twofold.lease import hold_lease, is_held
 from twofold.schedule.agenda import next_due
+from twofold.schedule.arguments import Places
 from twofold.schedule.keep import load_state
 from twofold.schedule.run import Event, Scheduler, Watch, signals
 from twofold.schedule.settings import ScheduleSettings
@@ -80,8 +81,8 @@ def keep_schedules(settings: Settings, *, once: bool = False, tell: Callable[[Ev
             raise LeaseHeld(problem(where, "no other scheduler", got, fix)) from error
         wait = held.enter_context(signals())
         watch = Watch(wait=wait, tell=tell)
-        registry = str(settings.registry)
-        scheduler = Scheduler(settings.schedules, settings.scheduler, registry, watch)
+        places = Places(str(settings.registry), settings.general.store)
+        scheduler = Scheduler(settings.schedules, settings.scheduler, places, watch)
         scheduler.run(once=once)
     return scheduler.failed_runs
 

@@ -19,6 +19,7 @@ from twofold.app.listener import bound, tls_of, unbound, url_of
 from twofold.app.logs import set_up
 from twofold.app.worker import Job, work
 from twofold.errors import ConfigError, TwofoldError, problem
+from twofold.hybrid.settings import AnswerSettings
 from twofold.model.registry import Registry
 from twofold.serving.keys import KeysFile
 from twofold.serving.metrics import MAX_VERSIONS, RELOADS, RESTARTS, Metrics, layout_for
@@ -28,6 +29,7 @@ from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
 from twofold.serving.supervisor import STOP_MARGIN_S, Changes, Work, supervise
 from twofold.settings import declared_in
+from twofold.stores.open import open_store
 from twofold.wire.statuses import REASONS
 from twofold.wire.tracing import check
 
@@ -42,6 +44,8 @@ def serve(
     *,
     registry: Path,
     settings: ServeSettings,
+    store: str = "store",
+    policy: AnswerSettings | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> int:
     """Serve models over HTTP until SIGTERM or SIGINT.
@@ -55,6 +59,8 @@ def serve(
             first answers requests that name none.
         registry: The registry's folder.
         settings: Where to listen, and the limits.
+        store: Where the snapshots of batch runs are; there needn't be any yet.
+        policy: When what is stored there is an answer.
         ready: Called with the server's URL once every worker accepts requests.
 
     Returns:
@@ -68,6 +74,7 @@ def serve(
     models = _resolve(references, registry)
     # What is wrong with these files, or with tracing, is said before anything is started.
     check(os.environ)
+    open_store(store, timeout_s=1.0)
     tls_of(settings)
     if settings.api_keys:
         KeysFile(Path(settings.api_keys))
@@ -78,7 +85,18 @@ def serve(
     with bound(settings) as listener:
         shared = SharedArray.of_size(size_bytes)
         quotas = SharedArray.of_size(Quotas.size_bytes(2 * workers))
-        job = Job(models, models, str(registry), settings, workers, listener, shared, quotas)
+        job = Job(
+            models=models,
+            counted=models,
+            registry=str(registry),
+            settings=settings,
+            workers=workers,
+            listener=listener,
+            shared=shared,
+            quotas=quotas,
+            store=store,
+            policy=policy or AnswerSettings(),
+        )
         versions = _Versions(references, registry, job)
         url = url_of(listener, is_secure=bool(settings.tls_cert))
         supervise(
@@ -169,7 +187,7 @@ def _named(models: Sequence[tuple[str, str]]) -> str:
 
 @contextlib.contextmanager
 def running_server(
-    references: Sequence[str], *, registry: Path, settings: ServeSettings
+    references: Sequence[str], *, registry: Path, settings: ServeSettings, store: str = "store"
 ) -> Generator[str]:
     """Run a server in the background, as a child process; stop it at the end.
 
@@ -177,6 +195,7 @@ def running_server(
         references: See `serve`.
         registry: The registry's folder.
         settings: Where to listen, and the limits; port 0 takes a free one.
+        store: Where the snapshots of batch runs are.
 
     Yields:
         The server's URL, once it is ready.
@@ -189,7 +208,7 @@ def running_server(
         for item in declared_in(ServeSettings, "serve")
     ]
     command = [sys.executable, "-m", "twofold", "serve", *references, *flags]
-    command += ["--registry", str(registry), "--json"]
+    command += ["--registry", str(registry), "--store", store, "--json"]
     # The command is this Python with the arguments made above.
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
         try:

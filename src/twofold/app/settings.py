@@ -11,6 +11,7 @@ from typing import Any
 
 from twofold.batch.settings import BatchSettings
 from twofold.errors import ConfigError
+from twofold.hybrid.settings import AnswerSettings, SnapshotSettings
 from twofold.schedule.settings import SchedulerSettings, ScheduleSettings
 from twofold.serving.settings import ServeSettings
 from twofold.settings import read_settings, setting
@@ -23,12 +24,17 @@ class GeneralSettings:
     """What all commands share."""
 
     registry: str = setting("registry", "Folder of the packed models.")
+    store: str = setting(
+        "store", "Where the snapshots of batch runs are read from, and published to: a folder."
+    )
 
 
 SECTIONS: dict[str, type] = {
     "": GeneralSettings,
     "serve": ServeSettings,
     "batch": BatchSettings,
+    "snapshot": SnapshotSettings,
+    "answers": AnswerSettings,
     "scheduler": SchedulerSettings,
 }
 """Every section of the settings, by its name in twofold.toml."""
@@ -43,6 +49,8 @@ class Settings:
     general: GeneralSettings
     serve: ServeSettings
     batch: BatchSettings
+    snapshot: SnapshotSettings
+    answers: AnswerSettings
     scheduler: SchedulerSettings
     schedules: tuple[ScheduleSettings, ...]
 
@@ -86,6 +94,8 @@ def read(
         general=values[""],
         serve=values["serve"],
         batch=values["batch"],
+        snapshot=values["snapshot"],
+        answers=values["answers"],
         scheduler=values["scheduler"],
         schedules=values["schedule"],
     )

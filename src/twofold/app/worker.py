@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from twofold.app.apart import ApartJob, predict_apart
 from twofold.app.logs import set_up
 from twofold.errors import TwofoldError, problem
+from twofold.hybrid.settings import AnswerSettings
 from twofold.model.registry import Registry
-from twofold.serving.metrics import CONNECTIONS, DEATHS, Layout, Metrics, layout_for
+from twofold.serving.metrics import CONNECTIONS, DEATHS, STORE_REQUESTS, Layout, Metrics, layout_for
 from twofold.serving.restarts import Restarts
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from twofold.serving.apart import Apart, Child
     from twofold.serving.service import Served, Service
     from twofold.wire.access import Access
+    from twofold.wire.answers import Hybrid
     from twofold.wire.routes import Routes
     from twofold.wire.watched import Watch
 
@@ -58,6 +60,8 @@ class Job:
         listener: The socket of all workers.
         shared: The metrics of all workers.
         quotas: What the API keys have used, of all workers.
+        store: Where the snapshots are.
+        policy: When what is stored is an answer.
     """
 
     models: tuple[tuple[str, str], ...]
@@ -68,6 +72,8 @@ class Job:
     listener: socket.socket
     shared: SharedArray
     quotas: SharedArray
+    store: str
+    policy: AnswerSettings
 
     @property
     def layout(self) -> Layout:
@@ -139,7 +145,8 @@ class _Worker:
         quotas = Quotas(job.quotas.view, regions=2 * job.workers, region=self._number)
         access = Access(keys, quotas)
         slot = metrics.layout.slot(CONNECTIONS)
-        answers = self._answers(service, access)
+        hybrids = self._hybrids(service)
+        answers = self._answers(service, access, hybrids)
         connections = Connections(
             answers,
             job.settings,
@@ -147,6 +154,7 @@ class _Worker:
             touch=self._pulse.touch,
             changed=lambda count: metrics.add(slot, count),
             common=answers.common(),
+            keyed=answers.keyed(),
             tally=metrics.tally,
         )
 
@@ -159,6 +167,7 @@ class _Worker:
 
         def tick() -> None:
             service.sample()
+            self._look_at_snapshots(service, hybrids)
             access.renew()
             if tls is not None:
                 tls.renew()
@@ -189,7 +198,44 @@ class _Worker:
         for close in self._closing:
             close()
 
-    def _answers(self, service: Service, access: Access) -> Routes:
+    def _hybrids(self, service: Service) -> dict[str, Hybrid]:
+        """What answers by key, for each model."""
+        from twofold.hybrid.ask import Asking  # noqa: PLC0415 - see the module
+        from twofold.hybrid.lookup import Lookup  # noqa: PLC0415
+        from twofold.stores.open import is_local, open_store  # noqa: PLC0415
+        from twofold.wire.answers import Hybrid  # noqa: PLC0415
+
+        job, metrics, found = self._job, self._metrics, {}
+        slots = {
+            outcome: metrics.layout.slot(STORE_REQUESTS, outcome)
+            for outcome in ("answered", "failed")
+        }
+        store = open_store(job.store, timeout_s=job.policy.store_timeout_s)
+        for name in service.versions:
+            served = service.default(name)
+            asking = Asking(name, served.version, served.output.names, served.check, job.policy)
+            reader: Any = store.reader(name)
+            if is_local(job.store):
+                found[name] = Hybrid(reader, None, asking, job.policy)
+                continue
+            remote = Lookup(
+                reader,
+                job.policy,
+                clock=time.monotonic,
+                tell=lambda outcome: metrics.add(slots[outcome]),
+            )
+            found[name] = Hybrid(None, remote, asking, job.policy)
+        return found
+
+    def _look_at_snapshots(self, service: Service, hybrids: Mapping[str, Hybrid]) -> None:
+        """Note what each model is answered from."""
+        for name, hybrid in hybrids.items():
+            snapshot, served = hybrid.snapshot(), service.default(name)
+            if snapshot is not None:
+                self._metrics.set(served.as_of_slot, snapshot.as_of.timestamp())
+                self._metrics.set(served.keys_slot, snapshot.rows)
+
+    def _answers(self, service: Service, access: Access, hybrids: Mapping[str, Hybrid]) -> Routes:
         """What answers requests; watched, if somebody wants to know how."""
         from twofold import __version__  # noqa: PLC0415 - see the module
         from twofold.wire.routes import Routes  # noqa: PLC0415
@@ -210,12 +256,12 @@ class _Worker:
             watches.append(tracing.watch)
             self._closing.append(tracing.close)
         if not watches:
-            return Routes(service, settings, access=access, version=__version__)
+            return Routes(service, settings, access=access, version=__version__, hybrids=hybrids)
         from twofold.wire.watched import WatchedRoutes  # noqa: PLC0415 - as above
 
         return WatchedRoutes(
-            service, settings, access=access, version=__version__, watches=watches
-        )  # fmt: skip
+            service, settings, access=access, version=__version__, hybrids=hybrids, watches=watches
+        )
 
     def _served(self, name: str, version: str) -> Served:
         """Load a version here, or have it loaded in a process of its own."""

@@ -20,6 +20,7 @@ class RunRequest:
         registry: The folder the model is loaded from.
         key: The column that identifies a row; None if none does.
         keep: Further columns of the input to copy to the output.
+        keep_features: Whether to copy all fields of the model, too.
         format: Of the part files: `parquet`, `csv` or `arrow`.
         run_id: The run's name; None makes one from the time. The same name and input again
             resume the run, or find it committed.
@@ -34,6 +35,7 @@ class RunRequest:
     registry: Path
     key: str | None = None
     keep: tuple[str, ...] = ()
+    keep_features: bool = False
     format: str = "parquet"
     run_id: str | None = None
     as_of: datetime | None = None

@@ -35,13 +35,17 @@ from twofold.cli.common import (
     registry_option,
     settings_flags,
     settings_from,
+    store_option,
     talk,
 )
 from twofold.cli.sight import html_option, print_statistics, show_sight, write_html
+from twofold.cli.snapshot import show_published
 from twofold.errors import InvalidInput, problem
 
 if TYPE_CHECKING:
     from twofold.app.batch import RunResult, RunStatus
+    from twofold.app.settings import Settings
+    from twofold.app.snapshot import PublishResult
     from twofold.batch.watch import Progress as RunProgress
 
 output_option = click.option(
@@ -58,6 +62,28 @@ INTO = (
 )
 
 
+publish_option = click.option(
+    "--publish",
+    is_flag=True,
+    help="Publish the committed run, as `twofold snapshot publish` does: from then on its "
+    "predictions are read by key.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Publish:
+    """How a committed run is published."""
+
+    settings: Settings
+    with_features: bool = False
+
+    def do(self, result: RunResult) -> PublishResult:
+        """Publish it."""
+        from twofold.app.snapshot import publish_run  # noqa: PLC0415 - heavy
+
+        return publish_run(result.folder, self.settings, with_features=self.with_features)
+
+
 @click.group()
 def batch() -> None:
     """Predict many rows, from files to files: all of them or none, resumable."""
@@ -69,6 +95,7 @@ def batch() -> None:
 @output_option
 @click.option("--key", metavar="COL", help="Column that identifies a row.")
 @click.option("--keep", multiple=True, metavar="COL", help="Column to pass through.")
+@click.option("--keep-features", is_flag=True, help="Pass all fields of the model through.")
 @click.option(
     "--format",
     "part_format",
@@ -96,12 +123,19 @@ def batch() -> None:
     "INPUT, --output, --query and --into may have {date}, or {date:%Y/%m/%d}, in the place of "
     "this day.",
 )
+@publish_option
+@click.option(
+    "--with-features",
+    is_flag=True,
+    help="Publish the model's fields, too, for live predictions of rows that changed a little.",
+)
 @html_option()
 @settings_flags("batch", BatchSettings)
 @registry_option
+@store_option
 @json_option
 @command
-def run(model: str, input_path: str, registry: str | None, as_json: bool, **options: Any) -> None:  # noqa: FBT001
+def run(model: str, input_path: str, as_json: bool, **options: Any) -> None:  # noqa: FBT001
     """Predict every row of INPUT with MODEL and commit the predictions.
 
     INPUT is a Parquet, CSV, JSON Lines or Arrow file, a folder of such files, or a
@@ -113,7 +147,9 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
     from twofold.app.batch import RunRequest, Watch, dated, run_batch  # noqa: PLC0415 - heavy
 
     flags = flags_of("batch", BatchSettings, options)
-    settings = settings_from({"registry": registry, **flags})
+    named = {"registry": options["registry"], "store": options["store"]}
+    settings = settings_from({**named, **flags})
+    with_features = options["with_features"]
     request = RunRequest(
         model=model,
         input=input_path,
@@ -121,6 +157,7 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         output=options["output"],
         key=options["key"],
         keep=options["keep"],
+        keep_features=options["keep_features"] or with_features,
         format=options["part_format"],
         run_id=options["run_id"],
         query=options["query"],
@@ -130,16 +167,17 @@ def run(model: str, input_path: str, registry: str | None, as_json: bool, **opti
         request = dated(request, options["as_of"])
     with progress_bar(f"predicting with {model}") as show:
         result = run_batch(request, settings=settings.batch, watch=Watch(progress=show))
-    _show_result(result, as_json=as_json)
-    show_sight(result.manifest)
-    write_html(result.manifest, options["html"])
+    publish = Publish(settings, with_features) if options["publish"] or with_features else None
+    _show_all(result, options["html"], publish, as_json=as_json)
 
 
 @batch.command()
 @click.argument("run_id")
 @output_option
+@publish_option
 @html_option()
 @settings_flags("batch", BatchSettings, without="partition_rows")
+@store_option
 @json_option
 @command
 def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  # noqa: FBT001
@@ -149,12 +187,12 @@ def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  #
     """
     from twofold.app.batch import Watch, resume_run  # noqa: PLC0415 - heavy
 
-    settings = settings_from(flags_of("batch", BatchSettings, options))
+    flags = flags_of("batch", BatchSettings, options)
+    settings = settings_from({"store": options["store"], **flags})
     with progress_bar(f"resuming {run_id}") as show:
         result = resume_run(output, run_id, settings=settings.batch, watch=Watch(progress=show))
-    _show_result(result, as_json=as_json)
-    show_sight(result.manifest)
-    write_html(result.manifest, options["html"])
+    publish = Publish(settings) if options["publish"] else None
+    _show_all(result, options["html"], publish, as_json=as_json)
 
 
 @batch.command()
@@ -321,7 +359,27 @@ def summary(status: RunStatus) -> dict[str, Any]:
     }
 
 
-def _show_result(result: RunResult, done: str = "", *, as_json: bool) -> None:
+def _show_all(
+    result: RunResult, html: Path | None, publish: Publish | None, *, as_json: bool
+) -> None:
+    """Say that a run is committed, what is seen of it, and publish it."""
+    published = None
+    if as_json:
+        published = publish and publish.do(result)
+    _show_result(result, published=published, as_json=as_json)
+    show_sight(result.manifest)
+    write_html(result.manifest, html)
+    if publish and not as_json:
+        show_published(publish.do(result), as_json=False)
+
+
+def _show_result(
+    result: RunResult,
+    done: str = "",
+    *,
+    published: PublishResult | None = None,
+    as_json: bool,
+) -> None:
     """Say what a command did: by default, that it ran."""
     manifest = result.manifest
     if as_json:
@@ -332,6 +390,9 @@ def _show_result(result: RunResult, done: str = "", *, as_json: bool) -> None:
                 "elapsed_s": result.elapsed_s,
                 "rows_resumed": result.rows_resumed,
                 "deliveries": [dataclasses.asdict(done) for done in result.deliveries],
+                "published": None
+                if published is None
+                else {"state": str(published.state), "snapshot": published.snapshot},
                 "manifest": msgspec.to_builtins(manifest),
             }
         )

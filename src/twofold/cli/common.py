@@ -19,6 +19,7 @@ from twofold.errors import (
     BudgetExceeded,
     CommitUnknown,
     ConfigError,
+    GatesShut,
     LeaseHeld,
     TwofoldError,
     problem,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXIT_CODES: dict[type[TwofoldError], int] = {BudgetExceeded: 3, CommitUnknown: 4, LeaseHeld: 5}
+EXIT_CODES: dict[type[TwofoldError], int] = {
+    BudgetExceeded: 3,
+    GatesShut: 3,
+    CommitUnknown: 4,
+    LeaseHeld: 5,
+}
 INTERRUPTED = 130
 PIPED_WIDTH = 240
 """Columns of tables that are not shown on a terminal."""
@@ -69,6 +75,9 @@ data = Results()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 registry_option = click.option(
     "--registry", metavar="DIR", help="Folder of the packed models.  [default: registry]"
+)
+store_option = click.option(
+    "--store", metavar="STORE", help="Where the snapshots are: a folder.  [default: store]"
 )
 
 

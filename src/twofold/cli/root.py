@@ -21,6 +21,7 @@ GROUPS = {
     "Two speeds": {
         "batch": "twofold.cli.batch",
         "schedule": "twofold.cli.schedule",
+        "snapshot": "twofold.cli.snapshot",
         "serve": "twofold.cli.serve",
         "top": "twofold.cli.top",
         "keys": "twofold.cli.keys",
@@ -79,6 +80,6 @@ class LazyGroup(click.Group):
 def main() -> None:
     """One model, two speeds: pack a model once, predict in batch and in real time.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 error budget exceeded, 4 commit unknown,
-    5 another holds the lease.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 error budget exceeded
+    or a gate shut, 4 commit unknown, 5 another holds the lease.
     """

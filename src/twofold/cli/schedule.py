@@ -19,6 +19,7 @@ from twofold.cli.common import (
     registry_option,
     settings_flags,
     settings_from,
+    store_option,
     talk,
 )
 from twofold.schedule.settings import SchedulerSettings
@@ -37,9 +38,10 @@ def schedule() -> None:
 @click.option("--once", is_flag=True, help="Do what is due now, and leave: for a timer of yours.")
 @settings_flags("scheduler", SchedulerSettings)
 @registry_option
+@store_option
 @json_option
 @command
-def run(once: bool, registry: str | None, as_json: bool, **flags: Any) -> None:  # noqa: FBT001
+def run(once: bool, as_json: bool, **flags: Any) -> None:  # noqa: FBT001
     """Start every run when it is due, until Ctrl-C or SIGTERM.
 
     It may be killed at any time: the next one loses no run and doubles none. With
@@ -48,7 +50,7 @@ def run(once: bool, registry: str | None, as_json: bool, **flags: Any) -> None: 
     from twofold.app.schedule import keep_schedules  # noqa: PLC0415 - heavy
 
     sections = flags_of("scheduler", SchedulerSettings, flags)
-    settings = settings_from({"registry": registry, **sections})
+    settings = settings_from({"registry": flags["registry"], "store": flags["store"], **sections})
 
     def tell(event: Event) -> None:
         if as_json:

@@ -17,6 +17,7 @@ from twofold.cli.common import (
     registry_option,
     settings_flags,
     settings_from,
+    store_option,
     talk,
 )
 from twofold.serving.settings import ServeSettings
@@ -28,16 +29,19 @@ log = logging.getLogger("twofold.serving")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @settings_flags("serve", ServeSettings)
 @registry_option
+@store_option
 @json_option
 @command
-def serve(models: tuple[str, ...], registry: str | None, as_json: bool, **flags: Any) -> None:  # noqa: FBT001
+def serve(models: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa: FBT001
     """Serve models over HTTP: one row in, one prediction out.
 
-    MODEL is NAME, NAME@VERSION or NAME:ALIAS.
+    MODEL is NAME, NAME@VERSION or NAME:ALIAS. What batch runs left in the store is
+    answered by key, too.
     """
     from twofold.app.serve import serve as run_server  # noqa: PLC0415 - only this command needs it
 
-    settings = settings_from({"registry": registry, **flags_of("serve", ServeSettings, flags)})
+    named = {"registry": flags.pop("registry"), "store": flags.pop("store")}
+    settings = settings_from({**named, **flags_of("serve", ServeSettings, flags)})
 
     def ready(url: str) -> None:
         if as_json:
@@ -50,4 +54,12 @@ def serve(models: tuple[str, ...], registry: str | None, as_json: bool, **flags:
             talk().print(f"serving {', '.join(models)} at {url}  (Ctrl-C stops)")
             talk().print(f"try {url}/docs")
 
-    sys.exit(run_server(models, registry=settings.registry, settings=settings.serve, ready=ready))
+    code = run_server(
+        models,
+        registry=settings.registry,
+        settings=settings.serve,
+        store=settings.general.store,
+        policy=settings.answers,
+        ready=ready,
+    )
+    sys.exit(code)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from twofold.schedule.arguments import arguments_for
+from twofold.schedule.arguments import Places, arguments_for
 from twofold.schedule.cron import due_after
 from twofold.schedule.dates import stamp
 from twofold.schedule.retries import Verdict, delay_s, share, verdict_on
@@ -78,7 +78,7 @@ def begin(schedule: ScheduleSettings, now: datetime) -> Timetable:
 
 
 def take_up(
-    timetable: Timetable, schedule: ScheduleSettings, now: datetime, registry: str
+    timetable: Timetable, schedule: ScheduleSettings, now: datetime, places: Places
 ) -> Taken:
     """Deal with all instants that have come: make runs of them, or not.
 
@@ -89,7 +89,7 @@ def take_up(
         timetable: As it was.
         schedule: The schedule as it stands in the settings now.
         now: The wall clock (UTC). If it was set back, no instant comes twice.
-        registry: The folder models are loaded from.
+        places: Where models and snapshots are.
     """
     remark = ""
     if timetable.dealt_until > now + WRONG_CLOCK:
@@ -101,7 +101,7 @@ def take_up(
     come = _come(timetable, now)
     known = {run.due_at for run in (*timetable.runs, *timetable.ended)}
     skips = _Skips()
-    hand = _Hand(schedule, registry, list(timetable.runs), [], skips, now)
+    hand = _Hand(schedule, places, list(timetable.runs), [], skips, now)
     for due_at, is_missed in _chosen(come, schedule, now, skips):
         if due_at not in known:
             hand.take(due_at, is_missed=is_missed)
@@ -257,7 +257,7 @@ class _Hand:
     """Makes runs of instants, where the runs before them allow it."""
 
     schedule: ScheduleSettings
-    registry: str
+    places: Places
     runs: list[Run]
     cancelled: list[Run]
     skips: _Skips
@@ -295,7 +295,7 @@ class _Hand:
             run_id=run_id,
             due_at=due_at,
             start_at=due_at + jitter,
-            arguments=arguments_for(self.schedule, due_at, run_id, self.registry),
+            arguments=arguments_for(self.schedule, due_at, run_id, self.places),
         )
 
 

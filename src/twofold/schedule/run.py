@@ -22,6 +22,7 @@ from pathlib import Path
 from twofold.errors import TwofoldError, problem
 from twofold.schedule import agenda
 from twofold.schedule.agenda import Ending
+from twofold.schedule.arguments import Places
 from twofold.schedule.keep import load_state, save_state
 from twofold.schedule.launch import SUFFIX, Attempt, attempt_path, find, launch
 from twofold.schedule.settings import SchedulerSettings, ScheduleSettings
@@ -92,7 +93,7 @@ class Scheduler:
         self,
         schedules: Sequence[ScheduleSettings],
         settings: SchedulerSettings,
-        registry: str,
+        places: Places,
         watch: Watch,
     ) -> None:
         """Read what an earlier one left.
@@ -100,7 +101,7 @@ class Scheduler:
         Args:
             schedules: What is to be kept.
             settings: How.
-            registry: The folder models are loaded from.
+            places: Where models and snapshots are.
             watch: The world.
 
         Raises:
@@ -108,7 +109,7 @@ class Scheduler:
         """
         self._schedules = {schedule.name: schedule for schedule in schedules}
         self._settings = settings
-        self._registry = registry
+        self._places = places
         self._watch = watch
         self._folder = Path(settings.state)
         self._timetables = load_state(self._folder).timetables
@@ -197,7 +198,7 @@ class Scheduler:
             if timetable is None:
                 self._timetables[name] = agenda.begin(schedule, now)
                 continue
-            taken = agenda.take_up(timetable, schedule, now, self._registry)
+            taken = agenda.take_up(timetable, schedule, now, self._places)
             self._timetables[name] = taken.timetable
             if taken.remark:
                 self._tell("clock", name, "", taken.remark)

@@ -105,6 +105,14 @@ class ScheduleSettings:
         "too.",
         check=_check_places,
     )
+    publish: bool = setting(
+        False,
+        "Publish each committed run: from then on its predictions are read by key.",
+    )
+    with_features: bool = setting(
+        False,
+        "Publish the model's fields, too, for live predictions of rows that changed a little.",
+    )
     overlap: str = setting(
         "skip",
         "What is done when a run is due before the one before has ended: skip it, wait, or "

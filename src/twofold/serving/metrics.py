@@ -36,6 +36,18 @@ class Outcome(enum.StrEnum):
     GONE = "gone"
 
 
+class Answered(enum.StrEnum):
+    """What a key that was asked for was answered with."""
+
+    STORED = "stored"
+    STALE = "stale"
+    LIVE = "live"
+    UNKNOWN = "unknown"
+    INVALID = "invalid"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """One metric: its name, and every combination of labels it has.
@@ -46,6 +58,8 @@ class Family:
         kind: A gauge may fall and starts at zero with its worker; the others only grow.
         labels: Names of the labels.
         series: Values of the labels, one tuple per series.
+        is_shared: Whether all workers say the same of it: then it isn't summed, but the greatest
+            of what they say counts.
     """
 
     name: str
@@ -53,6 +67,7 @@ class Family:
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     series: tuple[tuple[str, ...], ...]
+    is_shared: bool = False
 
     @property
     def width(self) -> int:
@@ -130,6 +145,10 @@ CONNECTIONS = "twofold_connections"
 RESTARTS = "twofold_worker_restarts_total"
 RELOADS = "twofold_reloads_total"
 DEATHS = "twofold_model_process_restarts_total"
+ANSWERS = "twofold_answers_total"
+SNAPSHOT_AS_OF = "twofold_snapshot_as_of_timestamp_seconds"
+SNAPSHOT_KEYS = "twofold_snapshot_keys"
+STORE_REQUESTS = "twofold_store_requests_total"
 
 
 def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> Layout:
@@ -143,7 +162,9 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
     ended = (*named, "outcome")
     each = tuple(models)
     outcomes = tuple((*model, str(outcome)) for model in each for outcome in Outcome)
+    answered = tuple((*model, str(answer)) for model in each for answer in Answered)
     results = (("switched",), ("refused",))
+    asked = (("answered",), ("failed",))
     coded = tuple((str(status),) for status in statuses)
     each_version = [
         Family(REQUESTS, "Prediction requests.", "counter", ended, outcomes),
@@ -155,6 +176,23 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
         Family(PREDICT, "Inside the model.", "histogram", ended, outcomes),
         Family(WAITING, "Requests that wait for the model.", "gauge", named, each),
         Family(IN_HAND, "Requests that the model's own process has.", "gauge", named, each),
+        Family(
+            ANSWERS,
+            "Keys asked for, by what they were answered with.",
+            "counter",
+            (*named, "answer"),
+            answered,
+        ),
+        Family(
+            SNAPSHOT_AS_OF,
+            "When the input of the snapshot was true, that keys are answered "
+            "from; 0 if there is none.",
+            "gauge",
+            named,
+            each,
+            is_shared=True,
+        ),
+        Family(SNAPSHOT_KEYS, "Keys of that snapshot.", "gauge", named, each, is_shared=True),
     ]
     own = [
         Family(RESPONSES, "HTTP responses.", "counter", ("status",), coded),
@@ -163,6 +201,14 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
         Family(RESTARTS, "Workers that died and were replaced.", "counter", (), ((),)),
         Family(DEATHS, "Models' own processes that died or hung.", "counter", (), ((),)),
         Family(RELOADS, "Changes of the served versions.", "counter", ("result",), results),
+        Family(
+            STORE_REQUESTS,
+            "Requests to a store of snapshots on a server; failed ones are "
+            "those without an answer in time.",
+            "counter",
+            ("outcome",),
+            asked,
+        ),
     ]
     return Layout(own, each_version)
 
@@ -250,8 +296,10 @@ class Metrics:
         regions = [
             self._all[start : start + layout.slots] for start in range(0, len(self._all), size)
         ]
-        sums: list[float] = [sum(values) for values in zip(*regions, strict=True)]
+        every = list(zip(*regions, strict=True))
         for family in layout.families:
+            together = max if family.is_shared else sum
             for labels in family.series:
                 start = layout.slot(family.name, *labels)
-                yield family, labels, sums[start : start + family.width]
+                slots = every[start : start + family.width]
+                yield family, labels, [together(values) for values in slots]

@@ -18,6 +18,7 @@ from twofold.model.record import ModelVersion
 from twofold.model.rows import RowCheck
 from twofold.serving.apart import Apart
 from twofold.serving.metrics import (
+    ANSWERS,
     DURATION,
     IN_HAND,
     LAG,
@@ -25,7 +26,10 @@ from twofold.serving.metrics import (
     QUEUE,
     REQUESTS,
     ROWS,
+    SNAPSHOT_AS_OF,
+    SNAPSHOT_KEYS,
     WAITING,
+    Answered,
     Metrics,
     Outcome,
 )
@@ -110,6 +114,9 @@ class Served(Contract):
             outcome: layout.slot(REQUESTS, *labels, outcome) for outcome in Outcome
         }
         self.ok_slot = self.outcome_slots[Outcome.OK]
+        self.answer_slots = {answer: layout.slot(ANSWERS, *labels, answer) for answer in Answered}
+        self.as_of_slot = layout.slot(SNAPSHOT_AS_OF, *labels)
+        self.keys_slot = layout.slot(SNAPSHOT_KEYS, *labels)
 
     @property
     def is_ready(self) -> bool:

@@ -91,7 +91,19 @@ class LocalReader(Protocol):
     """Reads the current snapshot of one model from memory: at once, and without a lock."""
 
     def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
-        """Look keys up."""
+        """Look keys up.
+
+        Raises:
+            StoreUnavailable: The files can't be read.
+        """
+        ...
+
+    def find_one(self, key: bytes, /) -> Stored | None:
+        """Look one key up, the quickest way.
+
+        Raises:
+            StoreUnavailable: The files can't be read.
+        """
         ...
 
     def keep(self, key: bytes, stored: Stored, snapshot: Snapshot) -> bool:

@@ -54,8 +54,8 @@ def encode_rows(rows: Rows) -> Iterator[bytes]:
 def encode_live(stored: Stored) -> bytes:
     """Pack a live prediction."""
     origin = stored.origin
-    live = (origin.version, _micros(origin.as_of))
-    return _encode(_Value(stored.predictions, _micros(origin.predicted_at), None, live))
+    live = (origin.version, to_micros(origin.as_of))
+    return _encode(_Value(stored.predictions, to_micros(origin.predicted_at), None, live))
 
 
 class Origins:
@@ -114,7 +114,8 @@ def decode_value(data: bytes, origins: Origins, *, with_features: bool = False) 
     return Stored(value.predictions, origin, value.features if with_features else None)
 
 
-def _micros(instant: datetime) -> int:
+def to_micros(instant: datetime) -> int:
+    """Microseconds since 1970 of an instant (aware)."""
     return (instant - EPOCH) // MICROSECOND
 
 

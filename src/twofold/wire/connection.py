@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from twofold.serving.settings import ServeSettings
 from twofold.serving.waiting import Task
-from twofold.wire.desk import Common, make_desk
+from twofold.wire.desk import Common, Keyed, make_desk
 from twofold.wire.http import (
     CLOSE,
     CONTINUE,
@@ -96,6 +96,7 @@ class Connections:
         touch: Callable[[float], None] = lambda _: None,
         changed: Callable[[int], None] = lambda _: None,
         common: Iterable[Common] = (),
+        keyed: Iterable[Keyed] = (),
         tally: Any = None,
     ) -> None:
         """Begin without connections.
@@ -107,6 +108,7 @@ class Connections:
             touch: Told the instant whenever bytes have come.
             changed: Told +1 for every connection opened and -1 for every one closed.
             common: What may be answered natively; see `twofold.wire.desk`.
+            keyed: The same of what is answered by key.
             tally: Where such answers are counted.
         """
         self.answers = answers
@@ -116,7 +118,7 @@ class Connections:
             settings.max_body_bytes, settings.max_header_bytes, settings.max_url_bytes
         )
         self._scan = scanner(self.limits)
-        self._desk = make_desk(self._scan, tally, clock, common)
+        self._desk = make_desk(self._scan, tally, clock, common, keyed)
         self.take: Callable[[bytes, float], bytes | Request | None] = (
             self._scan if self._desk is None else self._desk.take
         )

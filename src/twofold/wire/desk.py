@@ -5,7 +5,8 @@ predicted as soon as the row is read, or to be refused like the one before it. P
 but the row alike, again and again: a protocol's reader tells once what that is (`call.Form`), and
 it is recognised by its bytes from then on. `src/wire/desk.c` takes such requests through the same
 steps as `connection`, `routes` and `infer` do, without the interpreter between them; whatever is
-not of that kind, or goes wrong, begins again there.
+not of that kind, or goes wrong, begins again there. So it is with GET for a key of which a fresh
+prediction is stored.
 """
 
 from __future__ import annotations
@@ -40,6 +41,21 @@ class Common(NamedTuple):
     max_body_bytes: int
 
 
+class Keyed(NamedTuple):
+    """What the desk needs for GET requests for a key.
+
+    Attributes:
+        before: What comes before the key in the target.
+        find: Gives the body of the answer for the bytes of a key; None if it isn't answered here.
+            It counts the answer, but for the response.
+        response: Where responses are counted.
+    """
+
+    before: bytes
+    find: Callable[[bytes], bytes | None]
+    response: int
+
+
 class Desk(Protocol):
     """What `twofold._wire.Desk` has."""
 
@@ -53,7 +69,11 @@ class Desk(Protocol):
 
 
 def make_desk(
-    scan: Callable[..., Any], tally: Any, clock: Callable[[], float], common: Iterable[Common]
+    scan: Callable[..., Any],
+    tally: Any,
+    clock: Callable[[], float],
+    common: Iterable[Common],
+    keyed: Iterable[Keyed] = (),
 ) -> Desk | None:
     """Make the desk of a worker; None where it wasn't built, or there is nothing for it to do.
 
@@ -62,12 +82,17 @@ def make_desk(
         tally: Where answers are counted; None where it wasn't built.
         clock: Monotonic seconds.
         common: The targets it answers.
+        keyed: What it answers by key.
     """
     built, scanner = native(), getattr(scan, "__self__", None)
-    targets = list(common)
-    if built is None or tally is None or not isinstance(scanner, built.Scanner) or not targets:
+    targets, stored = list(common), list(keyed)
+    if built is None or tally is None or not isinstance(scanner, built.Scanner):
+        return None
+    if not targets and not stored:
         return None
     desk = built.Desk(scanner, tally, clock)
     for item in targets:
         desk.add(*item)
+    for item in stored:
+        desk.add_keyed(*item)
     return desk

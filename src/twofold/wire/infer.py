@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from random import random
 from typing import Any
@@ -205,7 +206,7 @@ class Infer:
         key, priority = None, Priority.NORMAL
         if PRIORITY in headers or not access.is_open:
             priority, key = access.identify(headers, served.name, now_utc=datetime.now(UTC))
-        allowed_s = _seconds(headers[DEADLINE]) if DEADLINE in headers else self._deadline_s
+        allowed_s = allowed_s_of(headers, self._deadline_s)
         deadline_s = received_s + allowed_s
         expected_s = 0.0
         if now_s > deadline_s:
@@ -340,6 +341,15 @@ def _passed(received_s: float, deadline_s: float, now_s: float) -> DeadlineExcee
             "Send X-Twofold-Deadline-Ms with more time, or fewer requests at once.",
         )
     )
+
+
+def allowed_s_of(headers: Mapping[bytes, bytes], default_s: float) -> float:
+    """How long a request may take: as its header says, or by default.
+
+    Raises:
+        WireError: The header says no number.
+    """
+    return _seconds(headers[DEADLINE]) if DEADLINE in headers else default_s
 
 
 def _seconds(text: bytes) -> float:

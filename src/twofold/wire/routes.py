@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -16,10 +17,11 @@ from twofold.serving.settings import ServeSettings
 from twofold.serving.waiting import Task
 from twofold.wire import mlflow, v2_describe
 from twofold.wire.access import Access
+from twofold.wire.answers import ANSWERS, Answers, Hybrid
 from twofold.wire.asgi import Mounted
 from twofold.wire.connection import Caller
 from twofold.wire.describe import describe_model, describe_models
-from twofold.wire.desk import Common
+from twofold.wire.desk import Common, Keyed
 from twofold.wire.exposition import CONTENT_TYPE as METRICS_TYPE
 from twofold.wire.exposition import exposition
 from twofold.wire.http import NOTHING_READ, Request, Response, split_target
@@ -36,7 +38,7 @@ Route = dict[bytes, Handler]
 
 V1_MODELS = "/v1/models"
 V2_MODELS = "/v2/models"
-OF_MODEL = ([], ["predict"], ["infer"], ["ready"], ["config"])
+OF_MODEL = ([], ["predict"], ["answers"], ["infer"], ["ready"], ["config"])
 """What may follow a model in a path."""
 
 
@@ -44,7 +46,13 @@ class Routes:
     """Answers requests; never raises."""
 
     def __init__(
-        self, service: Service, settings: ServeSettings, *, access: Access, version: str
+        self,
+        service: Service,
+        settings: ServeSettings,
+        *,
+        access: Access,
+        version: str,
+        hybrids: Mapping[str, Hybrid] = MappingProxyType({}),
     ) -> None:
         """Prepare the route of every served version.
 
@@ -53,6 +61,7 @@ class Routes:
             settings: Their limits.
             access: Who may ask for predictions.
             version: Of twofold.
+            hybrids: What answers by key, by the name of the model.
         """
         self._service = service
         self._access = access
@@ -60,6 +69,8 @@ class Routes:
         self._slots = {
             status: service.metrics.layout.slot(RESPONSES, str(status)) for status in REASONS
         }
+        self._keyed: dict[bytes, Route] = {}
+        self._answers: dict[bytes, Answers] = {}
         self._routes: dict[bytes, Route] = {
             b"/metrics": _get(lambda _: Response(OK, exposition(service.metrics), METRICS_TYPE)),
             b"/v2": _get(_fixed(_json(v2_describe.server_metadata(version)))),
@@ -80,6 +91,8 @@ class Routes:
                 self._add_version(f"{name}/versions/{number}", item)
                 if item is service.default(name):
                     self._add_version(name, item)
+                    if name in hybrids:
+                        self._add_answers(item, hybrids[name])
         first = next(iter(service.versions))
         self._routes[b"/invocations"] = self._infer(service.default(first), Protocol.MLFLOW)
 
@@ -96,6 +109,19 @@ class Routes:
         routes[f"{v2}/ready".encode()] = _get(lambda _: self._model_ready(served))
         routes[f"{v2}/infer".encode()] = self._infer(served, Protocol.V2)
 
+    def _add_answers(self, served: Served, hybrid: Hybrid) -> None:
+        path = f"{V1_MODELS}/{served.name}"
+        answers = self._answers[path.encode()] = Answers(
+            self._service,
+            served,
+            hybrid,
+            infer=self._routes[f"{path}/predict".encode()][b"POST"],
+            access=self._access,
+            deadline_s=self._settings.deadline_s,
+        )
+        self._routes[f"{path}/answers".encode()] = {b"POST": answers.post}
+        self._keyed[f"{path}/answers".encode()] = {b"GET": answers.get, b"HEAD": answers.get}
+
     def _infer(self, served: Served, protocol: Protocol) -> Route:
         reader = readers(served, max_rows=self._settings.max_rows)[protocol]
         infer = Infer(self._service, served, reader, protocol, self._access, self._settings)
@@ -109,6 +135,15 @@ class Routes:
                 found = handler.common(target, self._slots[OK], self._slots[UNAVAILABLE])
                 if found is not None:
                     yield found
+
+    def keyed(self) -> Iterator[Keyed]:
+        """What may be answered natively by key; nothing where each answer is told of."""
+        if type(self) is not Routes:
+            return
+        for path, answers in self._answers.items():
+            find = answers.quick()
+            if find is not None:
+                yield Keyed(path + ANSWERS, find, self._slots[OK])
 
     def answer(self, request: Request, caller: Caller) -> Response | None:
         """Answer a request, a failed one too; None if its answer comes later."""
@@ -160,7 +195,14 @@ class Routes:
 
     def _find(self, target: bytes) -> Route:
         """Look up a target that isn't a plain path: with a query, escapes, or a host."""
-        path = unquote_to_bytes(split_target(target)[0])
+        escaped = split_target(target)[0]
+        # A key may have anything in it: its escapes are those of the key alone.
+        before, found, _ = escaped.partition(ANSWERS)
+        if found:
+            keyed = self._keyed.get(unquote_to_bytes(before) + ANSWERS[:-1])
+            if keyed is not None:
+                return keyed
+        path = unquote_to_bytes(escaped)
         route = self._routes.get(path)
         if route is None:
             raise self._unknown(path.decode("utf-8", "replace"))
@@ -171,6 +213,8 @@ class Routes:
             case ["", "v1" | "v2", "models", name, "versions", version, *rest] if rest in OF_MODEL:
                 return self._unknown_model(name, version, path)
             case ["", "v1" | "v2", "models", name, *rest] if rest in OF_MODEL:
+                return self._unknown_model(name, None, path)
+            case ["", "v1", "models", name, "answers", *_]:
                 return self._unknown_model(name, None, path)
             case _:
                 return _unknown_path(path)

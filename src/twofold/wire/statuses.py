@@ -14,7 +14,10 @@ from twofold.errors import (
     PredictionFailed,
     QuotaExceeded,
     Refused,
+    Stale,
+    StoreUnavailable,
     TwofoldError,
+    UnknownKey,
     UnknownModel,
 )
 
@@ -29,6 +32,7 @@ STATUSES: dict[str, int] = {
     "forbidden": 403,
     "unknown_path": 404,
     "unknown_model": 404,
+    "unknown_key": 404,
     "method_not_allowed": 405,
     "timeout": 408,
     "body_too_large": 413,
@@ -42,6 +46,8 @@ STATUSES: dict[str, int] = {
     "prediction_failed": 500,
     "internal": 500,
     "draining": 503,
+    "stale": 503,
+    "store_unavailable": 503,
     "overloaded": 503,
     "too_many_connections": 503,
     "deadline_exceeded": 504,
@@ -50,12 +56,15 @@ STATUSES: dict[str, int] = {
 
 ERRORS: tuple[tuple[type[TwofoldError], str], ...] = (
     (UnknownModel, "unknown_model"),
+    (UnknownKey, "unknown_key"),
     (InvalidInput, "invalid_input"),
     (Draining, "draining"),
+    (Stale, "stale"),
     (QuotaExceeded, "quota_exceeded"),
     (Refused, "overloaded"),
     (DeadlineExceeded, "deadline_exceeded"),
     (PredictionFailed, "prediction_failed"),
+    (StoreUnavailable, "store_unavailable"),
 )
 """The code of every error; the first class that fits counts."""
 

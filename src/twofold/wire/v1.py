@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 
 from twofold.errors import InvalidInput, problem
-from twofold.model.members import name_twice
 from twofold.model.rows import describe
 from twofold.serving.service import Contract
 from twofold.wire.call import Around, Call, Form, Plain
-from twofold.wire.http import JSON, Request, Response
+from twofold.wire.http import Request, Response
+from twofold.wire.json_body import check_twice, read_body
 from twofold.wire.statuses import OK, WireError
 
-JSON_UTF8 = re.compile(rb"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
 ONE = 'Send {"row": {...}} for one row.'
 MANY = 'Send {"rows": [...]} for many rows.'
 ONE_ROW = re.compile(rb'(\s*\{\s*"row"\s*:).*(\}\s*)', re.DOTALL)
@@ -68,7 +67,7 @@ class V1:
 
     def read(self, request: Request) -> Call:
         """Read one request; see `Reader`."""
-        body = _body(request)
+        body = read_body(request, _decode, ("row", "rows"), f"{ONE} {MANY}")
         _check_names(request.body, body)
         if body.rows is msgspec.UNSET:
             self._check_row(body.row)
@@ -116,81 +115,11 @@ class V1:
             )
 
 
-def _body(request: Request) -> _Body:
-    kind = request.headers.get(b"content-type")
-    if kind is not None and kind != JSON:
-        _check_kind(kind)
-    if b"content-encoding" in request.headers:
-        shown = describe(request.headers[b"content-encoding"].decode("latin-1"))
-        raise WireError(
-            "unsupported_media_type",
-            problem("Content-Encoding", "none", shown, "Send the body uncompressed."),
-        )
-    try:
-        return _decode(request.body)
-    except RecursionError:
-        raise _too_deep() from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _why(request.body, error) from None
-
-
 def _check_names(text: bytes, body: _Body) -> None:
-    """Refuse a name that stands twice in an object: who reads the other value sees another row."""
+    """Refuse a name that stands twice in an object."""
     rows: list[Any] = [body.row] if body.rows is msgspec.UNSET else [body.row, body.rows]
     if isinstance(body.rows, list):
         rows += body.rows
     members = sum(len(row) for row in rows if isinstance(row, dict))
     members += (body.row is not msgspec.UNSET) + (body.rows is not msgspec.UNSET)
-    twice = name_twice(text, members=members)
-    if twice is not None:
-        raise InvalidInput(
-            problem("body", "each name once in an object", f"{describe(twice)} twice", "Send one.")
-        )
-
-
-def _check_kind(kind: bytes) -> None:
-    if not JSON_UTF8.fullmatch(kind):
-        raise WireError(
-            "unsupported_media_type",
-            problem(
-                "Content-Type",
-                "application/json in UTF-8",
-                describe(kind.decode("latin-1")),
-                "Send JSON, with the header Content-Type: application/json.",
-            ),
-        )
-
-
-def _too_deep() -> WireError:
-    return WireError("not_json", problem("body", "plain values", "JSON nested too deep", ONE))
-
-
-def _no_json(error: Exception) -> WireError | InvalidInput:
-    if isinstance(error, msgspec.ValidationError):
-        expected = "numbers within the range of float64"
-        return InvalidInput(problem("body", expected, "one beyond it", "Send smaller numbers."))
-    got = "text that isn't UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
-    return WireError("not_json", problem("body", "JSON", got, "Mend the text."))
-
-
-def _why(body: bytes, error: Exception) -> WireError | InvalidInput:
-    """Say what is wrong with a body; it was refused already, so time doesn't matter."""
-    if not body.strip():
-        return WireError("not_json", problem("body", "a JSON object", "nothing", f"{ONE} {MANY}"))
-    if not isinstance(error, msgspec.ValidationError):
-        return _no_json(error)
-    # What comes first has the wrong type; what follows may be no JSON at all.
-    try:
-        value: Any = msgspec.json.decode(body)
-    except RecursionError:
-        return _too_deep()
-    except (msgspec.MsgspecError, UnicodeDecodeError) as later:
-        return _no_json(later)
-    if not isinstance(value, dict):
-        return WireError(
-            "not_json", problem("body", "a JSON object", describe(value), f"{ONE} {MANY}")
-        )
-    unknown = next(iter(value.keys() - {"row", "rows"}))
-    return InvalidInput(
-        problem("body", 'only "row" or "rows"', f"a member {describe(unknown)}", f"{ONE} {MANY}")
-    )
+    check_twice(text, members)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from twofold.schedule import agenda
 from twofold.schedule.agenda import Ending, Taken
+from twofold.schedule.arguments import Places
 from twofold.schedule.settings import ScheduleSettings
 from twofold.schedule.state import Outcome, Run, Timetable
 
@@ -28,7 +29,7 @@ def hourly(**others: Any) -> ScheduleSettings:
 
 
 def take(table: Timetable, schedule: ScheduleSettings, now: datetime) -> Taken:
-    return agenda.take_up(table, schedule, now, "registry")
+    return agenda.take_up(table, schedule, now, Places("registry", "store"))
 
 
 def after(hours: float, schedule: ScheduleSettings, table: Timetable | None = None) -> Taken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from twofold.schedule.arguments import arguments_for
+from twofold.schedule.arguments import Places, arguments_for
 from twofold.schedule.settings import ScheduleSettings
 
 # 02:30 in Berlin, on the second day of summer time.
@@ -21,7 +21,7 @@ def arguments(**others: object) -> list[str]:
         time_zone="Europe/Berlin",
         **others,  # type: ignore[arg-type]
     )
-    return list(arguments_for(schedule, DUE, "nightly-1", "shelf"))
+    return list(arguments_for(schedule, DUE, "nightly-1", Places("shelf", "memory")))
 
 
 def value_of(flag: str, given: list[str]) -> str:
@@ -54,3 +54,12 @@ def test_the_day_is_that_of_the_schedules_zone_and_may_be_another_one() -> None:
     assert value_of("--as-of", arguments(date_offset_days=-1)).startswith("2026-03-29T")
     # Two days before it is still winter, and still half past two.
     assert value_of("--as-of", arguments(date_offset_days=-2)) == "2026-03-28T02:30:00+01:00"
+
+
+def test_a_schedule_that_publishes_says_where_to() -> None:
+    assert "--publish" not in arguments()
+    given = arguments(publish=True)
+    assert value_of("--store", given) == "memory"
+    assert "--publish" in given
+    assert "--with-features" not in given
+    assert {"--publish", "--with-features"} < set(arguments(with_features=True))

@@ -15,6 +15,7 @@ import pytest
 from twofold.errors import TwofoldError
 from twofold.schedule import run as module
 from twofold.schedule.agenda import Ending
+from twofold.schedule.arguments import Places
 from twofold.schedule.keep import load_state
 from twofold.schedule.run import SLICE_S, Event, Scheduler, Step, Watch, signals
 from twofold.schedule.settings import SchedulerSettings, ScheduleSettings
@@ -80,7 +81,7 @@ class World:
     def scheduler(self, *schedules: ScheduleSettings, **settings: Any) -> Scheduler:
         watch = Watch(self.wait, lambda: self.now, self.events.append, self.steps.append)
         given = SchedulerSettings(state=str(self.folder), **settings)
-        return Scheduler(schedules, given, "registry", watch)
+        return Scheduler(schedules, given, Places("registry", "store"), watch)
 
     def pass_by(self, minutes: float, *schedules: ScheduleSettings, **settings: Any) -> None:
         """Let a scheduler work for so long, then stop it."""

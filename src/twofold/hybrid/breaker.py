@@ -1,0 +1,49 @@
+"""The circuit breaker: a store that keeps failing isn't asked for a while. Values only.
+
+As Nygard has it (Release It!, 2007): closed, it lets everything through; open, nothing; and from
+time to time one attempt, which closes it if it succeeds.
+"""
+
+from __future__ import annotations
+
+
+class Breaker:
+    """Decides whether a store is asked.
+
+    Attributes:
+        is_open: Whether it failed too often.
+    """
+
+    def __init__(self, *, max_failures: int, retry_s: float) -> None:
+        """Begin closed.
+
+        Args:
+            max_failures: So many in a row open it.
+            retry_s: Seconds until one attempt is let through.
+        """
+        self._max_failures = max_failures
+        self._retry_s = retry_s
+        self._failures = 0
+        self._retry_at_s = 0.0
+        self.is_open = False
+
+    def lets(self, now_s: float) -> bool:
+        """Whether to ask at an instant (monotonic seconds): of an open one, only now and then."""
+        if not self.is_open:
+            return True
+        if now_s < self._retry_at_s:
+            return False
+        self._retry_at_s = now_s + self._retry_s
+        return True
+
+    def succeeded(self) -> None:
+        """An attempt was answered."""
+        self._failures = 0
+        self.is_open = False
+
+    def failed(self, now_s: float) -> None:
+        """An attempt was not."""
+        self._failures += 1
+        if self._failures >= self._max_failures:
+            self.is_open = True
+            self._retry_at_s = now_s + self._retry_s

@@ -1,0 +1,119 @@
+"""A snapshot whose files are mapped: found by key without a lock, a copy, or a system call.
+
+All processes that read it share the memory of its files; what they don't read isn't in memory.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from twofold.stores.files import (
+    ENDS,
+    FEATURES,
+    INDEX,
+    INSTANTS,
+    KEYS,
+    LATER,
+    map_file,
+    values_name,
+)
+from twofold.stores.index import open_index
+from twofold.stores.snapshot import Snapshot, Stored
+from twofold.stores.values import Origins, to_micros
+
+FORMATS: dict[str, Any] = {"float64": "d", "float32": "d", "int64": "q", "bool": "?"}
+
+
+class MappedSnapshot:
+    """A snapshot, open.
+
+    Attributes:
+        snapshot: What is known of it.
+    """
+
+    def __init__(self, folder: Path, snapshot: Snapshot) -> None:
+        """Map its files.
+
+        Raises:
+            FileNotFoundError: It was deleted meanwhile.
+            OSError: It can't be read.
+            ValueError: It isn't as it was written.
+        """
+        self.snapshot = snapshot
+        self._folder = folder
+        self._origins = Origins(snapshot)
+        self._origin = self._origins.at(to_micros(snapshot.predicted_at))
+        ends, data = map_file(folder / (KEYS + ENDS)), map_file(folder / KEYS)
+        self.find_row = open_index(map_file(folder / INDEX), ends, data).find
+        if len(ends) != 8 * (snapshot.rows + 1):
+            raise ValueError("it has another number of keys than was written")
+        outputs = range(len(snapshot.outputs))
+        self._values = [_values(folder / values_name(at), snapshot) for at in outputs]
+        self._only = self._values[0] if len(self._values) == 1 else None
+        self._later = memoryview(map_file(folder / LATER)).cast("Q")
+        self._later_at = memoryview(map_file(folder / (LATER + INSTANTS))).cast("q")
+        self._features: _Features | None = None
+
+    def find(self, key: bytes, *, with_features: bool = False) -> Stored | None:
+        """Look a key up."""
+        row = self.find_row(key)
+        if row < 0:
+            return None
+        only = self._only
+        predictions = (
+            tuple(values[row] for values in self._values) if only is None else (only[row],)
+        )
+        origin = self._later_origin(row) if self._later else self._origin
+        if with_features and self.snapshot.features:
+            return Stored(predictions, origin, self._row_of_features(row))
+        return Stored(predictions, origin)
+
+    def _later_origin(self, row: int) -> Any:
+        at = bisect_left(self._later, row)
+        if at == len(self._later) or self._later[at] != row:
+            return self._origin
+        return self._origins.at(self._later_at[at])
+
+    def _row_of_features(self, row: int) -> dict[str, Any]:
+        if self._features is None:
+            self._features = _Features(self._folder / FEATURES)
+        return self._features.row(row)
+
+
+def _values(path: Path, snapshot: Snapshot) -> Any:
+    if snapshot.type == "string":
+        return _Texts(path)
+    values = memoryview(map_file(path)).cast(FORMATS[snapshot.type])
+    if len(values) != snapshot.rows:
+        raise ValueError("it has another number of predictions than keys")
+    return values
+
+
+class _Texts:
+    """Texts by row number."""
+
+    def __init__(self, path: Path) -> None:
+        self._ends = memoryview(map_file(path.with_name(path.name + ENDS))).cast("Q")
+        self._data = map_file(path)
+
+    def __getitem__(self, row: int) -> str:
+        return self._data[self._ends[row] : self._ends[row + 1]].decode()
+
+
+class _Features:
+    """The features of each row, which lie in batches."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pa.ipc.open_file(pa.memory_map(str(path)))
+        sizes = (self._file.get_batch(at).num_rows for at in range(self._file.num_record_batches))
+        self._ends = [*accumulate(sizes)]
+
+    def row(self, row: int) -> dict[str, Any]:
+        at = bisect_right(self._ends, row)
+        start = self._ends[at - 1] if at else 0
+        return self._file.get_batch(at).slice(row - start, 1).to_pylist()[0]

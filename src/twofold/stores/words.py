@@ -1,0 +1,71 @@
+"""Two numbers that all processes of a machine see at once: how readers learn of a switch.
+
+They lie in a mapped file. What they say is also in files that outlive a crash; they only say it
+without a system call. While a switch is under way the first of them is odd, and readers look at
+the files themselves: so it is also for those that come after a publisher who died there.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+SIZE = 16
+
+
+class Words:
+    """The two numbers, mapped."""
+
+    def __init__(self, path: Path, *, make: bool = False) -> None:
+        """Map them.
+
+        Args:
+            path: Where they lie.
+            make: Whether to make the file if it lacks.
+
+        Raises:
+            FileNotFoundError: It lacks.
+            OSError: It can't be mapped.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            if make and os.fstat(descriptor).st_size < SIZE:
+                os.ftruncate(descriptor, SIZE)
+            self._map = mmap.mmap(descriptor, SIZE)
+        except ValueError as error:  # it is shorter: somebody is making it just now
+            raise FileNotFoundError(path) from error
+        finally:
+            os.close(descriptor)
+        # A number of 8 bytes, aligned, is written and read in one piece.
+        self.numbers = memoryview(self._map).cast("Q")
+
+    @property
+    def switches(self) -> int:
+        """Twice the switches there were; 1 more or less while one is under way."""
+        return self.numbers[0]
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the live predictions kept since the last switch."""
+        return self.numbers[1]
+
+    def begin_switch(self, switches: int) -> None:
+        """Say that the pointer is about to be moved for the so many-th time."""
+        self.numbers[0] = 2 * switches - 1
+
+    def end_switch(self, switches: int) -> None:
+        """Say that it was moved so many times."""
+        if self.numbers[0] != 2 * switches:
+            self.numbers[1] = 0
+            self.numbers[0] = 2 * switches
+
+    def set_live_bytes(self, count: int) -> None:
+        """Say how many bytes of live predictions there are."""
+        self.numbers[1] = count
+
+    def close(self) -> None:
+        """Unmap them."""
+        self.numbers.release()
+        self._map.close()

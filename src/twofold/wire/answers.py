@@ -1,0 +1,519 @@
+"""`/v1/models/{model}/answers`: by key, stored while it is fresh, else live.
+
+What is stored is answered here. What is to be predicted is asked of the same handler that answers
+`/predict`, as a request of its own: it is admitted, waits, and is predicted like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+
+from twofold.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    Refused,
+    StoreUnavailable,
+    TwofoldError,
+    UnknownKey,
+    problem,
+)
+from twofold.hybrid.ask import Answer, Ask, Asking, Live
+from twofold.hybrid.freshness import age_s_of
+from twofold.hybrid.lookup import Lookup
+from twofold.hybrid.settings import AnswerSettings
+from twofold.serving.metrics import Answered
+from twofold.serving.service import Health, Served, Service
+from twofold.serving.waiting import Task
+from twofold.stores.snapshot import Origin, Snapshot, Stored
+from twofold.stores.store import Found, LocalReader
+from twofold.wire.access import Access
+from twofold.wire.asked import Asked, read_asked, read_max_age
+from twofold.wire.connection import Caller
+from twofold.wire.http import JSON, Request, Response, split_target
+from twofold.wire.infer import allowed_s_of
+from twofold.wire.refusal import refusal
+from twofold.wire.statuses import OK, STATUSES, WireError, code_of
+
+ANSWERS = b"/answers/"
+LENGTH, TYPE = b"content-length", b"content-type"
+SERVER_FAULT = 500
+RELAYED = {500: Answered.FAILED, 503: Answered.REFUSED, 504: Answered.REFUSED}
+"""How what `/predict` refused is counted, by its status."""
+REFUSALS: tuple[tuple[type[Any], Answered], ...] = (
+    (UnknownKey, Answered.UNKNOWN),
+    (Refused, Answered.REFUSED),
+    (DeadlineExceeded, Answered.REFUSED),
+    (StoreUnavailable, Answered.REFUSED),
+    (InvalidInput, Answered.INVALID),
+    (WireError, Answered.INVALID),
+)
+"""How errors are counted; the first class that fits counts."""
+LIVE_FAILED = {503: "overloaded", 504: "no time"}
+"""Why a stored prediction answers in the place of a live one, by its status."""
+RESERVE_RATIO = 0.5
+"""Of the time there is, what a store may take: a live prediction needs the rest."""
+MAX_KEEPING = 1_000
+"""Live predictions on their way to a store on a server; further ones aren't kept."""
+
+Infer = Callable[[Request, Caller], Response | None]
+Settled = Answer | Live | Exception
+
+
+class Shown(msgspec.Struct, omit_defaults=True):
+    """An answer as it is sent; `docs/serving.md` says what it means."""
+
+    key: str | int
+    prediction: Any
+    model: str
+    version: str
+    source: str
+    as_of: datetime
+    age_s: float
+    fresh: bool
+    why: str = ""
+    run_id: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclasses.dataclass(frozen=True)
+class Hybrid:
+    """What answers by key need of one model.
+
+    Attributes:
+        local: The store, if it is in memory.
+        remote: The store, if it is on a server.
+        asking: What settles what is asked.
+        policy: When a stored prediction is an answer.
+    """
+
+    local: LocalReader | None
+    remote: Lookup | None
+    asking: Asking
+    policy: AnswerSettings
+
+    def snapshot(self) -> Snapshot | None:
+        """What is answered from just now, as far as that is known here."""
+        if self.local is None:
+            return None if self.remote is None else self.remote.snapshot
+        try:
+            return self.local.find(()).snapshot
+        except StoreUnavailable:
+            return None
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Answers:
+    """The handlers of one model."""
+
+    def __init__(  # noqa: PLR0913 - what an answer may need, named
+        self,
+        service: Service,
+        served: Served,
+        hybrid: Hybrid,
+        *,
+        infer: Infer,
+        access: Access,
+        deadline_s: float,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        """Answer for a model.
+
+        Args:
+            service: Where it is counted.
+            served: The version that predicts.
+            hybrid: The store, and what settles what is asked.
+            infer: Answers `/predict` of that version.
+            access: Who may ask.
+            deadline_s: Seconds a request may take, unless it says otherwise.
+            clock: The time (UTC).
+        """
+        self._service = service
+        self._served = served
+        self._local, self._remote = hybrid.local, hybrid.remote
+        self.asking, self._policy = hybrid.asking, hybrid.policy
+        self._infer = infer
+        self._access = access
+        self._deadline_s = deadline_s
+        self.now = clock
+        self._running: set[asyncio.Task[None]] = set()
+        self._counts = served.answer_slots
+
+    def get(self, request: Request, caller: Caller) -> Response | None:
+        """Answer GET for the key that ends the path."""
+        path, query = split_target(request.target)
+        key = unquote_to_bytes(path[path.index(ANSWERS) + len(ANSWERS) :])
+        max_age_s = read_max_age(parse_qsl(query.decode("latin-1"))) if query else None
+        ask = Ask(key.decode("utf-8", "replace"), max_age_s)
+        return self._answer(request, caller, Asked([ask], [key], is_many=False))
+
+    def quick(self) -> Callable[[bytes], bytes | None] | None:
+        """What finds the body of the answer for a key, if that is simply what is stored.
+
+        Returns:
+            None if there is no such way: the store is on a server, or not everybody may ask.
+        """
+        if self._local is None or not self._access.is_open:
+            return None
+        find, service, policy = self._local.find_one, self._service, self._policy
+        add, shown = service.metrics.add, self.asking.shown
+        stored_slot, live_slot = self._counts[Answered.STORED], self._counts[Answered.LIVE]
+        version = self._served.version if policy.on_other_version == "live" else None
+        max_age_ms, now_s = policy.max_age_s * 1000, time.time
+        known: Origin | None = None
+        as_of_s, slot, last_ms = 0.0, stored_slot, -1
+        before = behind = after = b""
+
+        def answer(key: bytes) -> bytes | None:
+            nonlocal known, as_of_s, slot, before, last_ms, behind, after
+            stored = find(key)
+            if stored is None or service.health is Health.DRAINING:
+                return None
+            origin = stored.origin
+            if origin is not known:
+                if version is not None and origin.version != version:
+                    return None
+                as_of_s, (before, after) = origin.as_of.timestamp(), _around(origin)
+                slot = stored_slot if origin.source == "batch" else live_slot
+                known, last_ms = origin, -1
+            age_ms = int((now_s() - as_of_s) * 1000)
+            if age_ms != last_ms:
+                if not 0 <= age_ms <= max_age_ms:
+                    return None
+                last_ms, behind = age_ms, before + _encode(age_ms / 1000) + after
+            add(slot)
+            name = b'"' + key + b'"' if key.isalnum() else _encode(key.decode())
+            prediction = _encode(shown(stored.predictions))
+            return b'{"key":' + name + b',"prediction":' + prediction + behind
+
+        return answer
+
+    def post(self, request: Request, caller: Caller) -> Response | None:
+        """Answer POST for the key, or the keys, of the body."""
+        try:
+            asked = read_asked(request, max_keys=self._policy.max_keys)
+        except TwofoldError as error:
+            self.count(error)
+            raise
+        return self._answer(request, caller, asked)
+
+    def _answer(self, request: Request, caller: Caller, asked: Asked) -> Response | None:
+        service, access = self._service, self._access
+        service.check_draining(request.received_s)
+        if not access.is_open:
+            access.identify(request.headers, self._served.name, now_utc=self.now())
+        wants_features = any(map(self.asking.wants_features, asked.asks))
+        if self._local is None:
+            self._later(request, caller, asked, wants_features)
+            return None
+        try:
+            found = self._local.find(asked.keys, with_features=wants_features)
+        except StoreUnavailable as error:
+            return self._settled(request, caller, asked, error)
+        return self._settled(request, caller, asked, found)
+
+    # ---- a store on a server ----------------------------------------------------------------
+
+    def _later(
+        self,
+        request: Request,
+        caller: Caller,
+        asked: Asked,
+        wants_features: bool,  # noqa: FBT001
+    ) -> None:
+        """Answer when the store has."""
+        task = asyncio.get_running_loop().create_task(
+            self._wait(request, caller, asked, wants_features)
+        )
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _wait(
+        self,
+        request: Request,
+        caller: Caller,
+        asked: Asked,
+        wants_features: bool,  # noqa: FBT001
+    ) -> None:
+        try:
+            response = self._settled(
+                request, caller, asked, await self._looked_up(request, asked, wants_features)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            response = refusal(error, request)
+        if response is not None:
+            caller.reply(response)
+
+    async def _looked_up(
+        self,
+        request: Request,
+        asked: Asked,
+        wants_features: bool,  # noqa: FBT001
+    ) -> Found | StoreUnavailable:
+        if self._remote is None:
+            raise RuntimeError("there is no store")
+        left_s = self._left_s(request)
+        try:
+            return await self._remote.find(
+                asked.keys, with_features=wants_features, within_s=left_s * RESERVE_RATIO
+            )
+        except StoreUnavailable as error:
+            return error
+
+    def _left_s(self, request: Request) -> float:
+        """How long a request has still to be answered.
+
+        Raises:
+            DeadlineExceeded: No time at all.
+        """
+        allowed_s = allowed_s_of(request.headers, self._deadline_s)
+        left_s = request.received_s + allowed_s - self._service.clock()
+        if left_s <= 0.0:
+            fix = "Send X-Twofold-Deadline-Ms with more time, or fewer requests at once."
+            raise DeadlineExceeded(problem("deadline", "time to answer", "none left", fix))
+        return left_s
+
+    # ---- what is stored, and what is predicted ----------------------------------------------
+
+    def _settled(
+        self, request: Request, caller: Caller, asked: Asked, found: Found | StoreUnavailable
+    ) -> Response | None:
+        """Answer what can be; have the rest predicted."""
+        now = self.now()
+        settled = [self._settle(asked, at, found, now) for at in range(len(asked.asks))]
+        if any(isinstance(item, Live) for item in settled):
+            return _Predicting(self, request, caller, asked, found, settled).ask(self._infer)
+        if not self._access.is_open:
+            self._take(request)
+        return self.respond(asked, settled)
+
+    def _settle(
+        self, asked: Asked, at: int, found: Found | StoreUnavailable, now: datetime
+    ) -> Settled:
+        ask = asked.asks[at]
+        try:
+            if isinstance(found, StoreUnavailable):
+                key, remote = asked.keys[at], self._remote
+                remembered = remote.remembered(key) if remote is not None else None
+                return self.asking.settle_alone(ask, remembered, found, now)
+            settled = self.asking.settle(ask, found.stored[at], found.snapshot, now)
+            if isinstance(settled, Live) and asked.is_many:
+                # One row that doesn't fit mustn't spoil the others.
+                self._served.check(settled.row)
+        except TwofoldError as error:
+            return error
+        return settled
+
+    def _take(self, request: Request) -> None:
+        """Take from the quota of whoever asked; what is predicted is taken from it elsewhere."""
+        now_utc = self.now()
+        _, key = self._access.identify(request.headers, self._served.name, now_utc=now_utc)
+        if key is not None:
+            self._access.take(key, now_s=self._service.clock())
+
+    def respond(self, asked: Asked, settled: Sequence[Settled]) -> Response:
+        """Make the response.
+
+        Raises:
+            TwofoldError: The one key that was asked for has no answer.
+        """
+        for item in settled:
+            self.count(item)
+        if not asked.is_many:
+            only = settled[0]
+            if isinstance(only, Exception):
+                raise only
+            return Response(OK, self._shown(only))
+        pairs = zip(asked.asks, settled, strict=True)
+        every = b",".join(
+            _failed(ask, item) if isinstance(item, Exception) else self._shown(item)
+            for ask, item in pairs
+        )
+        return Response(OK, b'{"answers":[' + every + b"]}")
+
+    def _shown(self, item: Any) -> bytes:
+        answer: Answer = item
+        return _encode(
+            Shown(
+                answer.key,
+                answer.prediction,
+                answer.model,
+                answer.version,
+                answer.source,
+                answer.as_of,
+                int(answer.age_s * 1000) / 1000,
+                answer.is_fresh,
+                answer.why,
+                answer.run_id,
+            )
+        )
+
+    def count(self, item: Settled) -> None:
+        """Count what a key was answered with."""
+        self._service.metrics.add(self._counts[_answered(item)])
+
+    def instead(
+        self, asked: Asked, at: int, found: Found | None, error: Exception
+    ) -> Answer | Exception:
+        """What is stored for a key of which the live prediction failed; the failure, if nothing.
+
+        A row that doesn't fit is its sender's to mend: that isn't hidden by something else.
+        """
+        stored = None if found is None else found.stored[at]
+        status = error.status if isinstance(error, Relayed) else STATUSES[code_of(error)]
+        if stored is None or status < SERVER_FAULT or self._policy.on_stale == "refuse":
+            return error
+        age_s = age_s_of(stored.origin.as_of, self.now())
+        why = LIVE_FAILED.get(status, "live prediction failed")
+        return self.asking.stored(asked.asks[at], stored, age_s, why=why, is_fresh=False)
+
+    def keep(self, asked: Asked, at: int, answer: Answer, snapshot: Snapshot | None) -> None:
+        """Keep a live prediction beside the snapshot, if there is one and that is asked for."""
+        if snapshot is None or not asked.asks[at].keep:
+            return
+        value = answer.prediction
+        predictions = tuple(value.values()) if isinstance(value, dict) else (value,)
+        origin = Origin(
+            source="live",
+            model=answer.model,
+            version=answer.version,
+            run_id="",
+            as_of=answer.as_of,
+            predicted_at=self.now(),
+        )
+        stored, key = Stored(predictions, origin), asked.keys[at]
+        if self._local is not None:
+            with contextlib.suppress(StoreUnavailable):  # the answer is right all the same
+                self._local.keep(key, stored, snapshot)
+        elif self._remote is not None and len(self._running) < MAX_KEEPING:
+            keeping = self._remote.keep(key, stored, snapshot)
+            task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(keeping)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+
+class _Predicting:
+    """The live part of what was asked, as a request of its own; waits for its answer."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        request: Request,
+        caller: Caller,
+        asked: Asked,
+        found: Found | StoreUnavailable,
+        settled: list[Settled],
+    ) -> None:
+        self._answers = answers
+        self._request = request
+        self._caller = caller
+        self._asked = asked
+        self._found = None if isinstance(found, StoreUnavailable) else found
+        self._settled = settled
+        self._places = [at for at, item in enumerate(settled) if isinstance(item, Live)]
+
+    def ask(self, infer: Infer) -> Response | None:
+        """Have it predicted; None if its answer comes later."""
+        rows = [item.row for item in self._settled if isinstance(item, Live)]
+        request = self._request
+        headers = {name: value for name, value in request.headers.items() if name != LENGTH}
+        headers[TYPE] = JSON
+        body = _encode({"rows": rows} if self._asked.is_many else {"row": rows[0]})
+        inner = Request(
+            b"POST", request.target, headers, body, request.connection, request.received_s
+        )
+        try:
+            response = infer(inner, self)
+        except Exception as error:  # noqa: BLE001 - a stored prediction may answer instead
+            return self._failed(error, None)
+        return None if response is None else self._answered(response)
+
+    def waits_for(self, task: Task) -> None:
+        """Be the one for whom a task is done."""
+        self._caller.waits_for(task)
+
+    def reply(self, response: Response) -> None:
+        """Answer what was predicted later."""
+        try:
+            answered = self._answered(response)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            answered = refusal(error, self._request)
+        self._caller.reply(answered)
+
+    def _answered(self, response: Response) -> Response:
+        read: dict[str, Any] = _decode(response.body)
+        if response.status != OK:
+            return self._failed(Relayed(response.status, read), response)
+        values = read["predictions"] if self._asked.is_many else [read["prediction"]]
+        now = self._answers.now()
+        for at, value in zip(self._places, values, strict=True):
+            live: Any = self._settled[at]
+            answer = self._answers.asking.predicted(live, value, now)
+            self._settled[at] = answer
+            if self._found is not None:
+                self._answers.keep(self._asked, at, answer, self._found.snapshot)
+        answered = self._answers.respond(self._asked, self._settled)
+        if not response.headers:
+            return answered
+        return Response(OK, answered.body, answered.content_type, response.headers)
+
+    def _failed(self, error: Exception, response: Response | None) -> Response:
+        """Answer with what is stored, though it isn't what was asked for; else say what failed."""
+        for at in self._places:
+            self._settled[at] = self._answers.instead(self._asked, at, self._found, error)
+        only = self._settled[0]
+        if response is not None and not self._asked.is_many and only is error:
+            self._answers.count(error)
+            return response
+        return self._answers.respond(self._asked, self._settled)
+
+
+class Relayed(Exception):
+    """What `/predict` refused, as it said it."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        """Keep it."""
+        super().__init__(body.get("error", ""))
+        self.status = status
+        self.code = body.get("code", "internal")
+
+
+def _around(origin: Origin) -> tuple[bytes, bytes]:
+    """What stands before and behind the age in the answer of a fresh prediction."""
+    shown = Shown(
+        "", None, origin.model, origin.version, origin.source, origin.as_of, 0.0, fresh=True,
+        run_id=origin.run_id,
+    )  # fmt: skip
+    before, _, after = _encode(shown).partition(b'"age_s":0.0')
+    return before.partition(b'"prediction":null')[2] + b'"age_s":', after
+
+
+def _answered(item: Settled) -> Answered:
+    """How an answer is counted."""
+    if isinstance(item, Answer):
+        if item.source == "live":
+            return Answered.LIVE
+        return Answered.STORED if item.is_fresh else Answered.STALE
+    if isinstance(item, Relayed):
+        return RELAYED.get(item.status, Answered.INVALID)
+    return next((answer for kind, answer in REFUSALS if isinstance(item, kind)), Answered.FAILED)
+
+
+def _failed(ask: Ask, error: Exception) -> bytes:
+    """A key of several that has no answer."""
+    code = error.code if isinstance(error, Relayed) else code_of(error)
+    return _encode({"key": ask.key, "error": str(error), "code": code})

@@ -1,0 +1,148 @@
+"""What a request asks for by key: read from its body, or from the query of its path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from twofold.errors import InvalidInput, problem
+from twofold.hybrid.ask import Ask
+from twofold.model.rows import describe
+from twofold.stores.snapshot import key_of
+from twofold.wire.http import Request
+from twofold.wire.json_body import check_twice, read_body
+from twofold.wire.statuses import WireError
+
+ONE = 'Send {"key": ...} for one key, with "row" or "changes" if they are known.'
+MANY = 'Send {"keys": [...]} for many keys.'
+
+
+class Asked(NamedTuple):
+    """What a request asks for.
+
+    Attributes:
+        asks: For each key.
+        keys: The bytes of each.
+        is_many: Whether a list was asked for, and is answered.
+    """
+
+    asks: list[Ask]
+    keys: list[bytes]
+    is_many: bool
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    key: Any = msgspec.UNSET
+    keys: Any = msgspec.UNSET
+    row: Any = msgspec.UNSET
+    changes: Any = msgspec.UNSET
+    max_age_s: Any = msgspec.UNSET
+    row_as_of: Any = msgspec.UNSET
+    keep: Any = msgspec.UNSET
+
+    def given(self, name: str) -> Any:
+        """A member; None if it is null, or isn't there."""
+        value = getattr(self, name)
+        return None if value is msgspec.UNSET else value
+
+
+NAMES = _Body.__struct_fields__
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def read_asked(request: Request, *, max_keys: int) -> Asked:
+    """Read the body of a request.
+
+    Raises:
+        WireError: It is no JSON, or asks for too many keys.
+        InvalidInput: It doesn't say which key, or something that it can't.
+    """
+    body = read_body(request, _decode, NAMES, f"{ONE} {MANY}")
+    _check_twice(request.body, body)
+    max_age_s = body.given("max_age_s")
+    max_age_s = None if max_age_s is None else _max_age_s(max_age_s)
+    if body.keys is not msgspec.UNSET:
+        return _many(body, max_age_s, max_keys)
+    if body.key is msgspec.UNSET:
+        raise InvalidInput(problem("body", '"key" or "keys"', "neither", f"{ONE} {MANY}"))
+    row, changes, keep = body.given("row"), body.given("changes"), body.given("keep")
+    if row is not None and not isinstance(row, (dict, list)):
+        raise InvalidInput(problem("row", "one row", describe(row), ONE))
+    if changes is not None and not isinstance(changes, dict):
+        fix = 'Send {"changes": {"field": value}}.'
+        raise InvalidInput(problem("changes", "an object by field name", describe(changes), fix))
+    if keep is not None and not isinstance(keep, bool):
+        raise InvalidInput(problem("keep", "true or false", describe(keep), "Send true."))
+    as_of = body.given("row_as_of")
+    row_as_of = None if as_of is None else _instant(as_of)
+    ask = Ask(body.key, max_age_s, row, changes or None, row_as_of, bool(keep))
+    return Asked([ask], [key_of(body.key)], is_many=False)
+
+
+def _many(body: _Body, max_age_s: float | None, max_keys: int) -> Asked:
+    for name in ("key", "row", "changes", "row_as_of", "keep"):
+        if getattr(body, name) is not msgspec.UNSET:
+            fix = "Ask for each key in a request of its own."
+            raise InvalidInput(problem("body", f'"keys" without "{name}"', "both", fix))
+    keys: Any = body.keys
+    if not isinstance(keys, list):
+        raise InvalidInput(problem("keys", "a list of keys", describe(keys), MANY))
+    count = len(keys)  # type: ignore[arg-type] - a list of anything
+    if count > max_keys:
+        fix = "Ask for them in several requests."
+        raise WireError(
+            "too_many_rows", problem("keys", f"at most {max_keys} keys", str(count), fix)
+        )
+    return Asked([Ask(key, max_age_s) for key in keys], [key_of(key) for key in keys], is_many=True)
+
+
+def _check_twice(text: bytes, body: _Body) -> None:
+    members = 0
+    for name in NAMES:
+        value: Any = getattr(body, name)
+        members += value is not msgspec.UNSET
+        members += len(value) if isinstance(value, dict) else 0
+    check_twice(text, members)
+
+
+def read_max_age(query: Iterable[tuple[str, str]]) -> float | None:
+    """Read the query of a path.
+
+    Raises:
+        InvalidInput: It has something else than `max_age_s`, or that is no number.
+    """
+    found = None
+    for name, value in query:
+        if name != "max_age_s":
+            fix = "Leave it out; POST takes more."
+            raise InvalidInput(problem(f"query.{name[:80]}", "only max_age_s", "another", fix))
+        try:
+            found = _max_age_s(float(value))
+        except ValueError:
+            found = _max_age_s(value)
+    return found
+
+
+def _max_age_s(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or math.isnan(value) or value < 0:
+        fix = "Send a number such as 86400."
+        raise InvalidInput(
+            problem("max_age_s", "a number of seconds of at least 0", describe(value), fix)
+        )
+    return float(value)
+
+
+def _instant(value: Any) -> datetime:
+    fix = "Send one with its offset, as in 2026-01-31T00:00:00Z."
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.tzinfo is None:
+        raise InvalidInput(problem("row_as_of", "an instant with its offset", describe(value), fix))
+    return found.astimezone(UTC)
