@@ -40,6 +40,8 @@ MAX_LIVE_KEYS = 100_000
 """Live predictions of a model that are kept between two switches."""
 ATTEMPTS = 3
 """To look up keys in the snapshot that is current: each time there may be another by then."""
+LOST_S = 5.0
+"""A server that has neither the snapshot read last nor a newer pointer is believed after so long."""
 FIX = "Look at the server and the rights there; passwords are taken from PGPASSWORD and ~/.pgpass."
 
 Result = TypeVar("Result")
@@ -90,6 +92,7 @@ class PostgresqlReader:
         self._address, self._model, self._timeout_s = address, model, timeout_s
         self._connect = AsyncSession.connect if connect is None else connect
         self._current: _Current | None = None
+        self._gone_since_s: float | None = None
         self._idle: list[AsyncSession] = []
         self._free = asyncio.Semaphore(MAX_SESSIONS)
         self._keeping = 0
@@ -170,6 +173,8 @@ class PostgresqlReader:
             except Failed as error:
                 if error.code not in asked.GONE:
                     raise
+                if self._gone_since_s is None:
+                    self._gone_since_s = asyncio.get_running_loop().time()
             else:
                 batch: dict[bytes, bytes] = {}
                 live: dict[bytes, bytes] = {}
@@ -184,29 +189,41 @@ class PostgresqlReader:
                 # A replica may say less than another has said before; its snapshot is whole.
                 # Another trip may know of a newer pointer, and its callers too.
                 if moved <= switches and current is self._current:
+                    self._gone_since_s = None
                     return _Answer(current, batch, live)
             await self._refresh(session)
         got = "a snapshot that is gone each time it is looked for"
         raise unavailable(self._address, got)
 
     async def _refresh(self, session: AsyncSession) -> _Current | None:
-        """Read the pointer; from a newer one there is no way back to an older one."""
+        """Read the pointer.
+
+        From a newer one there is no way back to an older one, unless what the newer one leads to is
+        gone for so long that the server must have been restored from what it had before.
+        """
         try:
             found = await session.ask(render(asked.POINTER, self._address.schema), self._model)
         except Failed as error:
             if error.code not in {asked.UNDEFINED_TABLE, asked.INVALID_SCHEMA}:
                 raise
             found = []  # nothing was ever published
-        if found:
-            where = f"{self._address.url}: {self._model}"
-            pointer = decode_pointer(found[0][0], where)
-            known = -1 if self._current is None else self._current.pointer.switches
-            if pointer.current is not None and pointer.switches > known:
-                table = asked.table_of(self._model, pointer.current.name)
-                text = render(asked.LOOK_UP, self._address.schema, table)
-                origins = Origins(pointer.current)
-                self._current = _Current(pointer, pointer.current, origins, text)
+        where = f"{self._address.url}: {self._model}"
+        pointer = decode_pointer(found[0][0], where) if found else Pointer()
+        known = -1 if self._current is None else self._current.pointer.switches
+        if pointer.switches > known or self._is_lost():
+            self._current, self._gone_since_s = self._opened(pointer), None
         return self._current
+
+    def _is_lost(self) -> bool:
+        since_s = self._gone_since_s
+        return since_s is not None and asyncio.get_running_loop().time() - since_s >= LOST_S
+
+    def _opened(self, pointer: Pointer) -> _Current | None:
+        if pointer.current is None:
+            return None
+        table = asked.table_of(self._model, pointer.current.name)
+        text = render(asked.LOOK_UP, self._address.schema, table)
+        return _Current(pointer, pointer.current, Origins(pointer.current), text)
 
     async def _with_session(self, work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
         """Do something in a session; once more in a new one if an old one turns out to be over."""

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from twofold.errors import StoreUnavailable
+from twofold.stores import postgresql_reader
 from twofold.stores import postgresql_sql as asked
 from twofold.stores.postgresql_address import parse_address
 from twofold.stores.postgresql_reader import PostgresqlReader
@@ -176,6 +177,25 @@ def test_a_reader_does_not_go_back_to_what_a_replica_says_that_is_behind() -> No
         assert await number_of(reader) == 2
         server.pointer = behind
         assert await number_of(reader) == 2
+
+    run(work)
+
+
+def test_a_server_that_was_restored_is_believed_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(reader: PostgresqlReader, server: Server) -> None:
+        server.publish(1)
+        before, tables = server.pointer, dict(server.tables)
+        server.publish(2)
+        assert await number_of(reader) == 2
+        server.pointer, server.tables = before, tables
+        with pytest.raises(StoreUnavailable, match="a snapshot that is gone each time"):
+            await reader.find([b"a"])
+        monkeypatch.setattr(postgresql_reader, "LOST_S", 0.0)
+        assert await number_of(reader) == 1
+        server.pointer, server.tables = Pointer(), {}
+        assert (await reader.find([b"a"])).snapshot is None
 
     run(work)
 
