@@ -41,7 +41,7 @@ MAX_LIVE_KEYS = 100_000
 ATTEMPTS = 3
 """To look up keys in the snapshot that is current: each time there may be another by then."""
 LOST_S = 5.0
-"""A server that has neither the snapshot read last nor a newer pointer is believed after so long."""
+"""A server that has neither the snapshot read last nor a newer pointer: it is believed by then."""
 FIX = "Look at the server and the rights there; passwords are taken from PGPASSWORD and ~/.pgpass."
 
 Result = TypeVar("Result")
@@ -176,16 +176,7 @@ class PostgresqlReader:
                 if self._gone_since_s is None:
                     self._gone_since_s = asyncio.get_running_loop().time()
             else:
-                batch: dict[bytes, bytes] = {}
-                live: dict[bytes, bytes] = {}
-                moved = 0
-                for key, value, which in found:
-                    if which == asked.BATCH:
-                        batch[key] = value
-                    elif which == asked.LIVE:
-                        live[key] = value
-                    else:
-                        moved = which
+                batch, live, moved = _parted(found)
                 # A replica may say less than another has said before; its snapshot is whole.
                 # Another trip may know of a newer pointer, and its callers too.
                 if moved <= switches and current is self._current:
@@ -262,6 +253,23 @@ class PostgresqlReader:
         except TimeoutError as error:
             got = f"no answer within {self._timeout_s:g} s"
             raise unavailable(self._address, got) from error
+
+
+def _parted(
+    found: Sequence[tuple[Any, ...]],
+) -> tuple[dict[bytes, bytes], dict[bytes, bytes], int]:
+    """What LOOK_UP found: of the snapshot, of what was kept, and how often the pointer was moved."""
+    batch: dict[bytes, bytes] = {}
+    live: dict[bytes, bytes] = {}
+    moved = 0
+    for key, value, which in found:
+        if which == asked.BATCH:
+            batch[key] = value
+        elif which == asked.LIVE:
+            live[key] = value
+        else:
+            moved = which
+    return batch, live, moved
 
 
 def _both(
