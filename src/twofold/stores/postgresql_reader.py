@@ -258,7 +258,7 @@ class PostgresqlReader:
 def _parted(
     found: Sequence[tuple[Any, ...]],
 ) -> tuple[dict[bytes, bytes], dict[bytes, bytes], int]:
-    """What LOOK_UP found: of the snapshot, of what was kept, and how often the pointer was moved."""
+    """What LOOK_UP found: of the snapshot, of what was kept; how often the pointer was moved."""
     batch: dict[bytes, bytes] = {}
     live: dict[bytes, bytes] = {}
     moved = 0
