@@ -43,6 +43,9 @@ def answers(
         store: Where the snapshots are; by default the settings' (`./store`).
         policy: When a stored prediction is an answer; by default as the settings say.
 
+    Returns:
+        What answers by key, until it is closed.
+
     Raises:
         UnknownModel: No such model, version or alias.
         StoreUnavailable: The store can't be read.

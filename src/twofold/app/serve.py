@@ -72,31 +72,14 @@ def serve(
     """
     set_up("supervisor", settings)
     models = _resolve(references, registry)
-    # What is wrong with these files, or with tracing, is said before anything is started.
-    check(os.environ)
-    open_store(store, timeout_s=1.0)
-    tls_of(settings)
-    if settings.api_keys:
-        KeysFile(Path(settings.api_keys))
+    _check(settings, store)
     workers = settings.workers or _cores()
-    # Two generations of workers, and the supervisor.
-    regions = 2 * workers + 1
-    size_bytes = layout_for(models, sorted(REASONS)).size_bytes(regions)
     with bound(settings) as listener:
-        shared = SharedArray.of_size(size_bytes)
-        quotas = SharedArray.of_size(Quotas.size_bytes(2 * workers))
+        shared, quotas = _shared(models, workers)
         job = Job(
-            models=models,
-            counted=models,
-            registry=str(registry),
-            settings=settings,
-            workers=workers,
-            listener=listener,
-            shared=shared,
-            quotas=quotas,
-            store=store,
-            policy=policy or AnswerSettings(),
-        )
+            models, models, str(registry), settings, workers, listener, shared, quotas,
+            store, policy or AnswerSettings(),
+        )  # fmt: skip
         versions = _Versions(references, registry, job)
         url = url_of(listener, is_secure=bool(settings.tls_cert))
         supervise(
@@ -115,6 +98,23 @@ def serve(
             else None,
         )
     return 0
+
+
+def _shared(models: tuple[tuple[str, str], ...], workers: int) -> tuple[SharedArray, SharedArray]:
+    """The metrics, and what the API keys have used, of all workers."""
+    # Two generations of workers, and the supervisor.
+    regions = 2 * workers + 1
+    size_bytes = layout_for(models, sorted(REASONS)).size_bytes(regions)
+    return SharedArray.of_size(size_bytes), SharedArray.of_size(Quotas.size_bytes(2 * workers))
+
+
+def _check(settings: ServeSettings, store: str) -> None:
+    """Say what is wrong with the files of the settings, or with tracing, before it is needed."""
+    check(os.environ)
+    open_store(store, timeout_s=1.0)
+    tls_of(settings)
+    if settings.api_keys:
+        KeysFile(Path(settings.api_keys))
 
 
 class _Versions:

@@ -1,4 +1,7 @@
-"""Proving parity on one's own rows: batch, real time and the original, compared."""
+"""Proving parity on one's own rows: batch, real time and the original, compared.
+
+In process, and from end to end: see `verify_paths`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from twofold.app.verify_paths import Way, verify_paths
 from twofold.errors import InvalidInput
 from twofold.model import arrow
 from twofold.model.columns import check_columns, check_names
@@ -33,6 +37,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         speeds: Rows whose bits differ between batch and real time.
         original: How the predictions compare with the original library's.
         examples: The first disagreements, readable.
+        ways: The same from end to end: a batch run, a snapshot, a server; empty if left out.
     """
 
     model: str
@@ -42,6 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     speeds: int
     original: str
     examples: list[str]
+    ways: list[Way] = []
 
     def text(self) -> str:
         """The report for people."""
@@ -52,10 +58,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"original: {self.original}",
             *self.examples,
         ]
+        for way in self.ways:
+            verdict = "equal bit for bit" if not way.differing else f"{way.differing} rows differ"
+            lines += [f"{way.name}: {way.rows:,} rows, {verdict}", *way.examples]
         return "\n".join(lines)
 
 
-def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Report:
+def verify(
+    reference: str, path: str, *, registry: Path, max_rows: int, end_to_end: bool = True
+) -> Report:
     """Predict rows of a file at both speeds and with the original, and compare.
 
     Args:
@@ -63,6 +74,7 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
         path: A Parquet, CSV or Arrow file with the model's fields.
         registry: The registry's folder.
         max_rows: Rows compared, spread evenly over the file's first 100,000.
+        end_to_end: Whether a batch run, a snapshot and a server are compared, too.
 
     Raises:
         InvalidInput: No row of the file fits the signature.
@@ -116,12 +128,16 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
         many = [column[index : index + 1] for column in batch]
         if not all(same_bits(np.array([a], b.dtype), b) for a, b in zip(one, many, strict=True)):
             differing.append(f"row {numbers[index]}: {one} in real time, {many} in batch")
+    passed = difference.passed and not differing
+    # What differs in process needs no longer way to be found.
+    ways = verify_paths(record, registry, columns, batch) if end_to_end and passed else []
     return Report(
         model=f"{record.name}@{record.version}",
         rows=columns.num_rows,
         refused=len(checked.problems) + len(failures),
-        passed=difference.passed and not differing,
+        passed=passed and not any(way.differing for way in ways),
         speeds=len(differing),
         original=difference.reason,
         examples=differing[:MAX_SHOWN],
+        ways=ways,
     )

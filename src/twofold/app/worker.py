@@ -5,6 +5,7 @@ The supervisor imports this module, too: what a worker needs beyond it is import
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import multiprocessing
@@ -13,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 log = logging.getLogger("twofold.serving")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Job:
     """What a worker needs to know; passed to its process.
 
@@ -72,8 +72,8 @@ class Job:
     listener: socket.socket
     shared: SharedArray
     quotas: SharedArray
-    store: str
-    policy: AnswerSettings
+    store: str = "store"
+    policy: AnswerSettings = dataclasses.field(default_factory=AnswerSettings)
 
     @property
     def layout(self) -> Layout:

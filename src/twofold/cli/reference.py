@@ -76,9 +76,9 @@ def _exit_codes() -> list[str]:
         "| 0 | done |",
         "| 1 | failed |",
         "| 2 | wrong usage |",
-        "| 3 | error budget exceeded, nothing committed |",
+        "| 3 | error budget exceeded, nothing committed; or a gate shut, nothing published |",
         "| 4 | commit unknown: look at the output before any retry |",
-        "| 5 | another process holds the lease of this run |",
+        "| 5 | another process holds the lease of this run, or publishes this model |",
     ]
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from twofold.durable import make_durably, sync
 from twofold.errors import (
     CommitUnknown,
@@ -183,14 +185,18 @@ class EmbeddedPublication:
 
 
 class EmbeddedReader:
-    """Reads the current snapshot of a model's folder."""
+    """Reads the current snapshot of a model's folder.
+
+    Attributes:
+        switches: How often the pointer was moved to what is read; -1 before the first look.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Begin with nothing: what is there is opened when the first key is looked up."""
         self._folder = folder
         self._words: Words | None = None
         self._seen = -1
-        self._switches = -1
+        self.switches = -1
         self._numbers: Any = (0, 0)
         self._open: MappedSnapshot | None = None
         self._find: Callable[[bytes], Stored | None] = lambda _: None
@@ -234,7 +240,7 @@ class EmbeddedReader:
         kept = live.get(key)
         if kept is None:
             return stored
-        return kept._replace(features=stored and stored.features)
+        return msgspec.structs.replace(kept, features=stored and stored.features)
 
     def keep(self, key: bytes, stored: Stored, snapshot: Snapshot) -> bool:
         """See `LocalReader`."""
@@ -275,7 +281,7 @@ class EmbeddedReader:
     def _opened(self, pointer: Pointer) -> bool:
         """Open what a pointer leads to; False if it is gone already."""
         current = pointer.current
-        if current is None or pointer.switches <= self._switches:
+        if current is None or pointer.switches <= self.switches:
             return True
         try:
             opened = MappedSnapshot(self._folder / current.name, current)
@@ -285,7 +291,7 @@ class EmbeddedReader:
             fix = "Roll back to the previous snapshot, or publish the run again."
             where = str(self._folder / current.name)
             raise InvalidInput(problem(where, "a snapshot", str(error), fix)) from error
-        self._open, self._switches = opened, pointer.switches
-        self._find = opened.find
+        self._open, self.switches = opened, pointer.switches
+        self._find = opened.quick
         self._live = LiveLog(self._folder, pointer.switches, Origins(current))
         return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,44 +18,31 @@ import msgspec
 
 from twofold.errors import (
     DeadlineExceeded,
-    InvalidInput,
-    Refused,
     StoreUnavailable,
     TwofoldError,
-    UnknownKey,
     problem,
 )
 from twofold.hybrid.ask import Answer, Ask, Asking, Live
 from twofold.hybrid.freshness import age_s_of
 from twofold.hybrid.lookup import Lookup
 from twofold.hybrid.settings import AnswerSettings
-from twofold.serving.metrics import Answered
-from twofold.serving.service import Health, Served, Service
+from twofold.serving.service import Served, Service
 from twofold.serving.waiting import Task
 from twofold.stores.snapshot import Origin, Snapshot, Stored
 from twofold.stores.store import Found, LocalReader
 from twofold.wire.access import Access
+from twofold.wire.answer_body import Relayed, answer_body, answered_as, encode, failed_body
 from twofold.wire.asked import Asked, read_asked, read_max_age
 from twofold.wire.connection import Caller
 from twofold.wire.http import JSON, Request, Response, split_target
 from twofold.wire.infer import allowed_s_of
 from twofold.wire.refusal import refusal
-from twofold.wire.statuses import OK, STATUSES, WireError, code_of
+from twofold.wire.statuses import OK, STATUSES, code_of
+from twofold.wire.stored_bodies import stored_bodies
 
 ANSWERS = b"/answers/"
 LENGTH, TYPE = b"content-length", b"content-type"
 SERVER_FAULT = 500
-RELAYED = {500: Answered.FAILED, 503: Answered.REFUSED, 504: Answered.REFUSED}
-"""How what `/predict` refused is counted, by its status."""
-REFUSALS: tuple[tuple[type[Any], Answered], ...] = (
-    (UnknownKey, Answered.UNKNOWN),
-    (Refused, Answered.REFUSED),
-    (DeadlineExceeded, Answered.REFUSED),
-    (StoreUnavailable, Answered.REFUSED),
-    (InvalidInput, Answered.INVALID),
-    (WireError, Answered.INVALID),
-)
-"""How errors are counted; the first class that fits counts."""
 LIVE_FAILED = {503: "overloaded", 504: "no time"}
 """Why a stored prediction answers in the place of a live one, by its status."""
 RESERVE_RATIO = 0.5
@@ -65,25 +51,10 @@ MAX_KEEPING = 1_000
 """Live predictions on their way to a store on a server; further ones aren't kept."""
 
 Infer = Callable[[Request, Caller], Response | None]
-Settled = Answer | Live | Exception
+Done = Answer | Exception
+Settled = Done | Live
 
 
-class Shown(msgspec.Struct, omit_defaults=True):
-    """An answer as it is sent; `docs/serving.md` says what it means."""
-
-    key: str | int
-    prediction: Any
-    model: str
-    version: str
-    source: str
-    as_of: datetime
-    age_s: float
-    fresh: bool
-    why: str = ""
-    run_id: str = ""
-
-
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -169,38 +140,9 @@ class Answers:
         """
         if self._local is None or not self._access.is_open:
             return None
-        find, service, policy = self._local.find_one, self._service, self._policy
-        add, shown = service.metrics.add, self.asking.shown
-        stored_slot, live_slot = self._counts[Answered.STORED], self._counts[Answered.LIVE]
-        version = self._served.version if policy.on_other_version == "live" else None
-        max_age_ms, now_s = policy.max_age_s * 1000, time.time
-        known: Origin | None = None
-        as_of_s, slot, last_ms = 0.0, stored_slot, -1
-        before = behind = after = b""
-
-        def answer(key: bytes) -> bytes | None:
-            nonlocal known, as_of_s, slot, before, last_ms, behind, after
-            stored = find(key)
-            if stored is None or service.health is Health.DRAINING:
-                return None
-            origin = stored.origin
-            if origin is not known:
-                if version is not None and origin.version != version:
-                    return None
-                as_of_s, (before, after) = origin.as_of.timestamp(), _around(origin)
-                slot = stored_slot if origin.source == "batch" else live_slot
-                known, last_ms = origin, -1
-            age_ms = int((now_s() - as_of_s) * 1000)
-            if age_ms != last_ms:
-                if not 0 <= age_ms <= max_age_ms:
-                    return None
-                last_ms, behind = age_ms, before + _encode(age_ms / 1000) + after
-            add(slot)
-            name = b'"' + key + b'"' if key.isalnum() else _encode(key.decode())
-            prediction = _encode(shown(stored.predictions))
-            return b'{"key":' + name + b',"prediction":' + prediction + behind
-
-        return answer
+        return stored_bodies(
+            self._local, self.asking, self._policy, service=self._service, served=self._served
+        )
 
     def post(self, request: Request, caller: Caller) -> Response | None:
         """Answer POST for the key, or the keys, of the body."""
@@ -295,11 +237,12 @@ class Answers:
         """Answer what can be; have the rest predicted."""
         now = self.now()
         settled = [self._settle(asked, at, found, now) for at in range(len(asked.asks))]
-        if any(isinstance(item, Live) for item in settled):
+        done = [item for item in settled if not isinstance(item, Live)]
+        if len(done) < len(settled):
             return _Predicting(self, request, caller, asked, found, settled).ask(self._infer)
         if not self._access.is_open:
             self._take(request)
-        return self.respond(asked, settled)
+        return self.respond(asked, done)
 
     def _settle(
         self, asked: Asked, at: int, found: Found | StoreUnavailable, now: datetime
@@ -325,46 +268,29 @@ class Answers:
         if key is not None:
             self._access.take(key, now_s=self._service.clock())
 
-    def respond(self, asked: Asked, settled: Sequence[Settled]) -> Response:
+    def respond(self, asked: Asked, done: Sequence[Done]) -> Response:
         """Make the response.
 
         Raises:
             TwofoldError: The one key that was asked for has no answer.
         """
-        for item in settled:
+        for item in done:
             self.count(item)
         if not asked.is_many:
-            only = settled[0]
+            only = done[0]
             if isinstance(only, Exception):
                 raise only
-            return Response(OK, self._shown(only))
-        pairs = zip(asked.asks, settled, strict=True)
+            return Response(OK, answer_body(only))
+        pairs = zip(asked.asks, done, strict=True)
         every = b",".join(
-            _failed(ask, item) if isinstance(item, Exception) else self._shown(item)
+            failed_body(ask, item) if isinstance(item, Exception) else answer_body(item)
             for ask, item in pairs
         )
         return Response(OK, b'{"answers":[' + every + b"]}")
 
-    def _shown(self, item: Any) -> bytes:
-        answer: Answer = item
-        return _encode(
-            Shown(
-                answer.key,
-                answer.prediction,
-                answer.model,
-                answer.version,
-                answer.source,
-                answer.as_of,
-                int(answer.age_s * 1000) / 1000,
-                answer.is_fresh,
-                answer.why,
-                answer.run_id,
-            )
-        )
-
-    def count(self, item: Settled) -> None:
+    def count(self, item: Done) -> None:
         """Count what a key was answered with."""
-        self._service.metrics.add(self._counts[_answered(item)])
+        self._service.metrics.add(self._counts[answered_as(item)])
 
     def instead(
         self, asked: Asked, at: int, found: Found | None, error: Exception
@@ -432,7 +358,7 @@ class _Predicting:
         request = self._request
         headers = {name: value for name, value in request.headers.items() if name != LENGTH}
         headers[TYPE] = JSON
-        body = _encode({"rows": rows} if self._asked.is_many else {"row": rows[0]})
+        body = encode({"rows": rows} if self._asked.is_many else {"row": rows[0]})
         inner = Request(
             b"POST", request.target, headers, body, request.connection, request.received_s
         )
@@ -466,10 +392,13 @@ class _Predicting:
             self._settled[at] = answer
             if self._found is not None:
                 self._answers.keep(self._asked, at, answer, self._found.snapshot)
-        answered = self._answers.respond(self._asked, self._settled)
+        answered = self._answers.respond(self._asked, self._done())
         if not response.headers:
             return answered
         return Response(OK, answered.body, answered.content_type, response.headers)
+
+    def _done(self) -> list[Done]:
+        return [item for item in self._settled if not isinstance(item, Live)]
 
     def _failed(self, error: Exception, response: Response | None) -> Response:
         """Answer with what is stored, though it isn't what was asked for; else say what failed."""
@@ -479,41 +408,4 @@ class _Predicting:
         if response is not None and not self._asked.is_many and only is error:
             self._answers.count(error)
             return response
-        return self._answers.respond(self._asked, self._settled)
-
-
-class Relayed(Exception):
-    """What `/predict` refused, as it said it."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        """Keep it."""
-        super().__init__(body.get("error", ""))
-        self.status = status
-        self.code = body.get("code", "internal")
-
-
-def _around(origin: Origin) -> tuple[bytes, bytes]:
-    """What stands before and behind the age in the answer of a fresh prediction."""
-    shown = Shown(
-        "", None, origin.model, origin.version, origin.source, origin.as_of, 0.0, fresh=True,
-        run_id=origin.run_id,
-    )  # fmt: skip
-    before, _, after = _encode(shown).partition(b'"age_s":0.0')
-    return before.partition(b'"prediction":null')[2] + b'"age_s":', after
-
-
-def _answered(item: Settled) -> Answered:
-    """How an answer is counted."""
-    if isinstance(item, Answer):
-        if item.source == "live":
-            return Answered.LIVE
-        return Answered.STORED if item.is_fresh else Answered.STALE
-    if isinstance(item, Relayed):
-        return RELAYED.get(item.status, Answered.INVALID)
-    return next((answer for kind, answer in REFUSALS if isinstance(item, kind)), Answered.FAILED)
-
-
-def _failed(ask: Ask, error: Exception) -> bytes:
-    """A key of several that has no answer."""
-    code = error.code if isinstance(error, Relayed) else code_of(error)
-    return _encode({"key": ask.key, "error": str(error), "code": code})
+        return self._answers.respond(self._asked, self._done())

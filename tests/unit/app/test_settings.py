@@ -88,10 +88,10 @@ def test_the_message_has_every_problem_on_a_line_of_its_own(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("serve = 1", "twofold.toml: serve: expected one of batch.batch_rows, "),
-        ("[srve]\nport = 1", "twofold.toml: srve: expected one of batch.batch_rows, "),
-        ("[serve]\nprt = 1", "twofold.toml: serve.prt: expected one of batch.batch_rows, "),
-        ("port = 1", "twofold.toml: port: expected one of batch.batch_rows, "),
+        ("serve = 1", "twofold.toml: serve: expected one of answers.max_age_s, "),
+        ("[srve]\nport = 1", "twofold.toml: srve: expected one of answers.max_age_s, "),
+        ("[serve]\nprt = 1", "twofold.toml: serve.prt: expected one of answers.max_age_s, "),
+        ("port = 1", "twofold.toml: port: expected one of answers.max_age_s, "),
         ("[registry]\nx = 1", "twofold.toml: registry: expected text, got {'x': 1}. "),
         ("registry = 5", "twofold.toml: registry: expected text, got 5. "),
         ("registry = ['a']", "twofold.toml: registry: expected text, got ['a']. "),
@@ -137,8 +137,9 @@ def test_no_file_an_empty_file_and_a_folder_of_that_name_give_the_defaults(tmp_p
 
 def test_the_settings_have_a_section_for_every_declaration() -> None:
     settings = read(folder=NOWHERE, environment={})
-    assert list(SECTIONS) == ["", "serve", "batch", "scheduler"]
-    held = [settings.general, settings.serve, settings.batch, settings.scheduler]
+    assert list(SECTIONS) == ["", "serve", "batch", "snapshot", "answers", "scheduler"]
+    held = [settings.general, settings.serve, settings.batch, settings.snapshot]
+    held += [settings.answers, settings.scheduler]
     assert [type(section) for section in held] == list(SECTIONS.values())
 
 

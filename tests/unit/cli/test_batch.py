@@ -91,6 +91,7 @@ def test_with_json_the_result_is_the_manifest_and_how_it_came_about(cli: Any) ->
         "elapsed_s",
         "rows_resumed",
         "deliveries",
+        "published",
         "manifest",
     }
     assert (done["state"], done["folder"], done["rows_resumed"]) == ("committed", "out/night", 0)

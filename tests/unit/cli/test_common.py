@@ -44,7 +44,11 @@ CODES: dict[type[errors.TwofoldError], int] = {
     errors.DeliveryFailed: 1,
     errors.CommitUnknown: 4,
     errors.DeliveryUnknown: 4,
+    errors.GatesShut: 3,
     errors.LeaseHeld: 5,
+    errors.StoreUnavailable: 1,
+    errors.UnknownKey: 1,
+    errors.Stale: 1,
 }
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from twofold.schedule import agenda, launch
 from twofold.schedule.agenda import Ending
+from twofold.schedule.arguments import Places
 from twofold.schedule.keep import save_state
 from twofold.schedule.settings import ScheduleSettings
 from twofold.schedule.state import Skip, State
@@ -35,7 +36,7 @@ def state(cli: Any) -> None:
     Path("schedules").mkdir()
     table = agenda.begin(SCHEDULE, LAST - timedelta(hours=4, minutes=1))
     schedule = ScheduleSettings("n", "price", "in", "out", "0 * * * *", catch_up="all")
-    table = agenda.take_up(table, schedule, LAST, "registry").timetable
+    table = agenda.take_up(table, schedule, LAST, Places("registry", "store")).timetable
     for code in (0, 3, 1):
         run = agenda.begun(table.runs[0], LAST)
         later = LAST + timedelta(seconds=7)
