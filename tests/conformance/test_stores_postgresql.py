@@ -502,7 +502,7 @@ def test_a_live_prediction_is_kept_for_all_readers_until_the_next_switch(
         assert await other.keep(b"new", live(9.5), first)
         found = (await other.find([b"new", b"a", b"b"], with_features=True)).stored
         assert found[0] == live(9.5)
-        assert found[1] == live(8.5)._replace(features={"x": 0})
+        assert found[1] == msgspec.structs.replace(live(8.5), features={"x": 0})
         assert found[2] is not None
         assert (found[2].origin.source, found[2].features) == ("batch", {"x": 1})
         with store.publishing(MODEL) as publication:

@@ -95,6 +95,7 @@ class PostgresqlReader:
         self._gone_since_s: float | None = None
         self._idle: list[AsyncSession] = []
         self._free = asyncio.Semaphore(MAX_SESSIONS)
+        self._may_keep = asyncio.Semaphore(MAX_SESSIONS - MAX_TRIPS)
         self._keeping = 0
         self._is_closed = False
         self._trips = SharedTrips(
@@ -148,7 +149,8 @@ class PostgresqlReader:
                 async def insert(session: AsyncSession) -> bool:
                     return bool(await session.ask(text, *values))
 
-                return await self._with_session(insert)
+                async with self._may_keep:
+                    return await self._with_session(insert)
         finally:
             self._keeping -= 1
 
@@ -286,4 +288,4 @@ def _both(
     features = None
     if value is not None and with_features:
         features = decode_value(value, origins, with_features=True).features
-    return decode_value(kept, origins)._replace(features=features)
+    return msgspec.structs.replace(decode_value(kept, origins), features=features)
