@@ -14,6 +14,7 @@ from twofold.errors import CommitUnknown, ConfigError, InvalidInput, LeaseHeld, 
 from twofold.stores import postgresql
 from twofold.stores import postgresql_sql as asked
 from twofold.stores.copy_format import HEADER, TRAILER
+from twofold.stores.open import open_store
 from twofold.stores.postgresql import PostgresqlStore
 from twofold.stores.psycopg import CommitFailed, Failed
 from twofold.stores.snapshot import Pointer, Snapshot, encode_pointer, switched
@@ -138,6 +139,13 @@ def test_an_address_of_another_kind_is_refused_and_a_password_is_not_shown() -> 
     with pytest.raises(ConfigError, match="expected a URL of PostgreSQL"):
         PostgresqlStore("postgresql://db/t?frob=1", timeout_s=1)
     assert repr(PostgresqlStore(URL, timeout_s=1)) == "postgresql://me@db/t"
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_store_is_opened_by_its_url(scheme: str) -> None:
+    store = open_store(f"{scheme}://me:hush@db/t?schema=s", timeout_s=1)
+    assert isinstance(store, PostgresqlStore)
+    assert repr(store) == f"{scheme}://me@db/t"
 
 
 def test_names_of_models_are_checked_before_anything_is_asked(
