@@ -14,6 +14,7 @@ from twofold.app.verify_paths import Way, verify_paths
 from twofold.errors import InvalidInput
 from twofold.model import arrow
 from twofold.model.columns import check_columns, check_names
+from twofold.model.record import ModelVersion
 from twofold.model.registry import Registry
 from twofold.model.rows import check_row
 from twofold.model.tables import is_csv, one_batch, sample_table, text_table
@@ -96,21 +97,7 @@ def verify(
     numbers = spread if checked.valid is None else spread[checked.valid]
     if not columns.num_rows:
         raise InvalidInput(f"{path}: {checked.problems[0].field}: {checked.problems[0].reason}")
-    artifact = record.artifacts["original"]
-    opened.check_artifact(record, artifact)
-    folder = opened.folder(record.name, record.version)
-    original = Door(
-        open_runtime(
-            artifact,
-            folder,
-            record.signature,
-            record.output,
-            trust_pickle=record.trust_pickle,
-        ),
-        record.signature,
-        record.output,
-        rows_per_call=record.rows_per_call,
-    )
+    original = _original(opened, record)
     # What the model fails on is quarantined in batch and answered with its failure in real time.
     parts, failures = predict_apart(columns, predictor.batch_door.columns)
     if not parts:
@@ -141,3 +128,17 @@ def verify(
         examples=differing[:MAX_SHOWN],
         ways=ways,
     )
+
+
+def _original(opened: Registry, record: ModelVersion) -> Door:
+    """The version as its own library predicts it."""
+    artifact = record.artifacts["original"]
+    opened.check_artifact(record, artifact)
+    runtime = open_runtime(
+        artifact,
+        opened.folder(record.name, record.version),
+        record.signature,
+        record.output,
+        trust_pickle=record.trust_pickle,
+    )
+    return Door(runtime, record.signature, record.output, rows_per_call=record.rows_per_call)

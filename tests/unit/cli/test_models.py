@@ -420,6 +420,7 @@ def test_a_sound_version_is_verified(cli: Any) -> None:
         "speeds": 0,
         "original": "bit-equal on 7 rows",
         "examples": [],
+        "ways": [],
     }
 
 
