@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twofold.errors import ConfigError, problem
 from twofold.stores.embedded import EmbeddedStore
-from twofold.stores.redis import RedisStore
+from twofold.stores.postgresql_address import SCHEMES
 from twofold.stores.store import Store
 
 REDIS = ("redis", "rediss", "redis+cluster", "rediss+cluster")
@@ -31,6 +31,12 @@ def open_store(address: str, *, timeout_s: float) -> Store:
     if not found:
         return EmbeddedStore(Path(address))
     if scheme in REDIS:
+        from twofold.stores.redis import RedisStore  # noqa: PLC0415 - an extra
+
         return RedisStore(address, timeout_s=timeout_s)
-    fix = "Give a folder, or redis://HOST."
+    if scheme in SCHEMES:
+        from twofold.stores.postgresql import PostgresqlStore  # noqa: PLC0415 - as above
+
+        return PostgresqlStore(address, timeout_s=timeout_s)
+    fix = "Give a folder, redis://HOST or postgresql://HOST/DATABASE."
     raise ConfigError(problem("--store", "a folder or a server", f"{scheme}://", fix))
