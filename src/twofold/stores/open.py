@@ -7,7 +7,10 @@ from pathlib import Path
 from twofold.errors import ConfigError, problem
 from twofold.stores.embedded import EmbeddedStore
 from twofold.stores.postgresql_address import SCHEMES
+from twofold.stores.redis import RedisStore
 from twofold.stores.store import Store
+
+REDIS = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 
 def is_local(address: str) -> bool:
@@ -32,5 +35,7 @@ def open_store(address: str, *, timeout_s: float) -> Store:
         from twofold.stores.postgresql import PostgresqlStore  # noqa: PLC0415 - an extra
 
         return PostgresqlStore(address, timeout_s=timeout_s)
-    fix = "Give a folder, or postgresql://HOST/DATABASE."
+    if scheme in REDIS:
+        return RedisStore(address, timeout_s=timeout_s)
+    fix = "Give a folder, redis://HOST or postgresql://HOST/DATABASE."
     raise ConfigError(problem("--store", "a folder or a server", f"{scheme}://", fix))
