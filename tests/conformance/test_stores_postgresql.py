@@ -504,7 +504,7 @@ def test_callers_of_the_same_turn_share_a_statement(store: PostgresqlStore) -> N
     with_readers(store, 1, work)
 
 
-def in_time(failing: Callable[[], Any], limit_s: float = 4.0) -> str:
+def in_time(failing: Callable[[], Any], limit_s: float = 8.0) -> str:
     began_s = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         failing()
@@ -515,6 +515,16 @@ def in_time(failing: Callable[[], Any], limit_s: float = 4.0) -> str:
     assert "hu/sh" not in said
     assert "hu%2Fsh" not in said
     return said
+
+
+async def back(reader: Any) -> Found:
+    """What is found when the server is back: a busy machine may need more than one look."""
+    ends_s = time.monotonic() + 10
+    while True:
+        try:
+            return await reader.find(KEYS)
+        except StoreUnavailable:
+            assert time.monotonic() < ends_s
 
 
 def publish_behind(store: PostgresqlStore) -> None:
@@ -534,8 +544,10 @@ def test_a_server_that_is_gone_or_hangs_is_told_of_in_time_and_used_again_when_i
         assert (await old.find(KEYS)).stored[0] is not None
         getattr(proxy, how)()
         for reader in (old, new):
+            began_s = time.monotonic()
             with pytest.raises(StoreUnavailable) as caught:
                 await reader.find(KEYS)
+            assert time.monotonic() - began_s < 4
             assert "hu%2Fsh" not in str(caught.value)
             with pytest.raises(StoreUnavailable):
                 await reader.keep(b"a", live(1.0), first)
@@ -548,11 +560,9 @@ def test_a_server_that_is_gone_or_hangs_is_told_of_in_time_and_used_again_when_i
         else:
             proxy.flow()
         for reader in (old, new):
-            assert (await reader.find(KEYS)).stored[0] is not None
+            assert (await back(reader)).stored[0] is not None
 
-    began_s = time.monotonic()
     with_readers(behind, 2, work)
-    assert time.monotonic() - began_s < 16
     publish_behind(behind)
 
 
@@ -676,7 +686,7 @@ def test_a_commit_that_hangs_on_its_way_is_not_made_either(
     with behind.publishing(MODEL) as publication:
         publication.write(first, [some_rows(KEYS)])
         at_commit(proxy, publication, swallow)
-        in_time(lambda: publication.point(switched(publication.pointer, first)), 8.0)
+        in_time(lambda: publication.point(switched(publication.pointer, first)), 12.0)
     assert store.pointer(MODEL) == Pointer()
 
 
