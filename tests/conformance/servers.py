@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 from foreign import skip
+from proxy import Proxy
 
 STARTS_S = 20.0
 CLUSTER_NODES = 3
@@ -173,3 +179,52 @@ def running_redis(
     finally:
         for node in made:
             node.kill()
+
+
+class PostgresqlServer:
+    """The server there is, and a proxy before it: that can be stopped where it can't.
+
+    Attributes:
+        url: Where it is, with a schema of these tests' own.
+        stopped_url: The same through the proxy, for those who stop it.
+    """
+
+    def __init__(self, proxy: Proxy, url: str) -> None:
+        self._proxy = proxy
+        self.url = url
+        place = urlsplit(url)
+        through = f"{place.username}@127.0.0.1:{proxy.port}"
+        self.stopped_url = urlunsplit(place._replace(netloc=through))
+
+    def start(self) -> None:
+        self._proxy.listen()
+
+    def stop(self) -> None:
+        self._proxy.shut()
+
+    def hang(self) -> None:
+        self._proxy.hang()
+
+    def go_on(self) -> None:
+        self._proxy.flow()
+
+
+@contextlib.contextmanager
+def running_postgresql() -> Iterator[PostgresqlServer]:
+    """Find the server: at PGHOST and PGPORT, or 127.0.0.1:5432."""
+    host, port = os.environ.get("PGHOST", "127.0.0.1"), int(os.environ.get("PGPORT", "5432"))
+    user = os.environ.get("PGUSER", "postgres")
+    database = os.environ.get("PGDATABASE", "test")
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        skip(f"needs PostgreSQL at {host}:{port} (PGHOST, PGPORT): {error}")
+    schema = f"twofold_{uuid.uuid4().hex}"
+    url = f"postgresql://{user}@{host}:{port}/{database}"
+    with Proxy(host, port) as proxy:
+        try:
+            yield PostgresqlServer(proxy, f"{url}?schema={schema}")
+        finally:
+            statement: Any = f"DROP SCHEMA IF EXISTS {schema} CASCADE"
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(statement)

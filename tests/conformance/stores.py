@@ -39,6 +39,11 @@ def open_store(spec: str) -> Any:
     kind, place = spec.split(" ", 1)
     if kind == "embedded":
         return EmbeddedStore(Path(place))
+    if kind == "postgresql":
+        # What the others don't need makes their processes start later.
+        from twofold.stores.postgresql import PostgresqlStore
+
+        return PostgresqlStore(place, timeout_s=TIMEOUT_S)
     return RedisStore(place, timeout_s=TIMEOUT_S, lease_s=LEASE_S)
 
 

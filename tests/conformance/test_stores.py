@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold.errors import InvalidInput, LeaseHeld, StoreUnavailable, TwofoldError
-from twofold.stores import live_log, read_redis
+from twofold.stores import live_log, postgresql_reader, read_redis
 from twofold.stores.snapshot import (
     Origin,
     Pointer,
@@ -40,7 +40,7 @@ from twofold.stores.snapshot import (
 
 sys.path.insert(0, str(Path(__file__).parent))
 import stores
-from servers import RedisServers, running_redis
+from servers import PostgresqlServer, RedisServers, running_postgresql, running_redis
 from stores import (
     AT,
     KEYS,
@@ -57,7 +57,7 @@ from stores import (
 
 SEEN_S = 5.0
 """After so long at the latest a reader sees what others did."""
-IDS = ["embedded", "redis", "redis-cluster"]
+IDS = ["embedded", "postgresql", "redis", "redis-cluster"]
 if shutil.which("valkey-server"):
     IDS.append("valkey")
 
@@ -78,7 +78,7 @@ class Place:
     spec: str
     store: Any
     model: str
-    server: RedisServers | None
+    server: RedisServers | PostgresqlServer | None
     take_away: Callable[[str], None] | None
     room: tuple[Any, str, int]
 
@@ -105,6 +105,10 @@ def kind(
     if request.param == "embedded":
         yield "embedded", folder
         return
+    if request.param == "postgresql":
+        with running_postgresql() as server:
+            yield "postgresql", server
+        return
     name = "valkey-server" if request.param == "valkey" else "redis-server"
     nodes = 3 if request.param == "redis-cluster" else 1
     with running_redis(folder, nodes=nodes, command=name) as servers:
@@ -112,19 +116,25 @@ def kind(
 
 
 @pytest.fixture
-def place(kind: tuple[str, Any]) -> Place:
+def place(kind: tuple[str, Any], request: pytest.FixtureRequest) -> Place:
     id_, where = kind
     model = f"m-{uuid.uuid4().hex}"
     if id_ == "embedded":
         spec = f"{id_} {where}"
         return Place(spec, open_store(spec), model, None, None, (live_log, "MAX_BYTES", 200))
     spec = f"{id_} {where.url}"
+    if id_ == "postgresql":
+        # Its right to publish is its session's: whoever ends that is a server that goes away.
+        room = (postgresql_reader, "MAX_LIVE_KEYS", 5)
+        if "server" in request.fixturenames:
+            spec = f"{id_} {where.stopped_url}"
+        return Place(spec, open_store(spec), model, where, None, room)
     room = (read_redis, "MAX_LIVE_KEYS", 5)
     return Place(spec, open_store(spec), model, where, where.take_away, room)
 
 
 @pytest.fixture
-def server(place: Place) -> RedisServers:
+def server(place: Place) -> RedisServers | PostgresqlServer:
     if place.server is None:
         pytest.skip("files have no server")
     return place.server
@@ -589,7 +599,7 @@ def test_readers_see_whole_snapshots_while_they_are_switched(place: Place) -> No
 
 @pytest.mark.parametrize("how", ["stop", "hang"])
 def test_a_server_that_is_gone_is_said_in_time_and_one_that_is_back_serves(
-    place: Place, server: RedisServers, how: str
+    place: Place, server: RedisServers | PostgresqlServer, how: str
 ) -> None:
     snapshot = publish(place.store, place.model)
     at_most_s = 3 * TIMEOUT_S + 1
@@ -629,7 +639,7 @@ def back(reading: Reading) -> Any:
 
 
 def test_a_server_that_goes_while_a_publisher_is_at_work_leaves_what_there_was(
-    place: Place, server: RedisServers
+    place: Place, server: RedisServers | PostgresqlServer
 ) -> None:
     first = publish(place.store, place.model)
     try:

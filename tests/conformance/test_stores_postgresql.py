@@ -1,9 +1,11 @@
-"""A real PostgreSQL as a store of snapshots: at PGHOST and PGPORT, or 127.0.0.1:5432."""
+"""What only the store in PostgreSQL promises; test_stores.py has what every store does.
+
+The server is at PGHOST and PGPORT, or 127.0.0.1:5432.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import socket
@@ -162,32 +164,6 @@ def test_a_store_that_nothing_was_published_to_is_empty_and_stays_untouched(
     assert not execute("SELECT FROM pg_namespace WHERE nspname = %s", schema)
 
 
-def test_what_is_published_is_verified_and_found_by_key(store: PostgresqlStore) -> None:
-    written = snapshot(1, 3)
-    with store.publishing(MODEL) as publication:
-        publication.write(written, [some_rows(KEYS[:2]), some_rows(KEYS[2:])])
-        assert publication.verify(written) == 3
-        values = [item and item.predictions for item in publication.find(written, [b"b", b"x"])]
-        assert values == [(1.0,), None]
-        assert find(store, KEYS) == Found(None, [None] * 3)
-        publication.point(switched(publication.pointer, written))
-    found = find(store, [b"b", b"x", b"a", b"b"])
-    assert found.snapshot == written
-    origin = Origin(
-        source="batch",
-        model=MODEL,
-        version="3",
-        run_id="night-1",
-        as_of=AT - timedelta(hours=1),
-        predicted_at=AT,
-    )
-    (b, none, a, again) = found.stored
-    assert (b, none, a) == (Stored((1.0,), origin), None, Stored((0.0,), origin))
-    assert again == b
-    assert store.pointer(MODEL) == Pointer(switches=1, current=written)
-    assert find(store, []) == Found(written, [])
-
-
 def test_keys_may_be_any_bytes(store: PostgresqlStore) -> None:
     long = b"x" * 10_000
     keys = [
@@ -210,56 +186,6 @@ def test_keys_may_be_any_bytes(store: PostgresqlStore) -> None:
     found = find(store, [*keys, b"z" * 10_000, b"\0\0"]).stored
     values = [item and item.predictions[0] for item in found]
     assert values == [*(float(n) for n in range(len(keys))), None, None]
-
-
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        ("float64", [0.1, -0.0, math.inf, -math.inf, 5e-324]),
-        ("int64", [0, -(2**63), 2**63 - 1, 7, -1]),
-        ("bool", [True, False, True, True, False]),
-        ("string", ["yes", "", "ж\0", "a" * 5_000, "🦊"]),
-    ],
-)
-def test_outputs_of_all_types_come_back_as_they_were(
-    store: PostgresqlStore, kind: Any, values: list[Any]
-) -> None:
-    types = {"float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
-    first = pa.array(values, types.get(kind, pa.string()))
-    keys = [b"k%d" % n for n in range(5)]
-    written = snapshot(1, 5, outputs=("first", "last"), type=kind)
-    publish(store, written, [some_rows(keys, first, first[::-1])])
-    found = [item.predictions for item in find(store, keys).stored if item]
-    assert found == list(zip(values, values[::-1], strict=True))
-    assert all(type(item) is type(values[0]) for row in found for item in row)
-
-
-def test_nan_comes_back(store: PostgresqlStore) -> None:
-    publish(store, snapshot(1, 1), [some_rows([b"a"], pa.array([math.nan], pa.float64()))])
-    (found,) = find(store, [b"a"]).stored
-    assert found is not None
-    assert math.isnan(found.predictions[0])
-
-
-def test_rows_that_were_repaired_have_their_own_instant(store: PostgresqlStore) -> None:
-    later = AT + timedelta(minutes=5, microseconds=1)
-    publish(store, snapshot(1, 3), [some_rows(KEYS, at=[AT, later, AT])])
-    found = [item.origin.predicted_at for item in find(store, KEYS).stored if item]
-    assert found == [AT, later, AT]
-
-
-def test_features_are_found_if_they_are_asked_for(store: PostgresqlStore) -> None:
-    values = [{"income": 1.5, "plan": "basic"}, {"income": None, "plan": "ж"}]
-    features = pa.RecordBatch.from_pylist(values)
-    written = snapshot(1, 2, features=("income", "plan"))
-    publish(store, written, [some_rows([b"a", b"b"], features=features)])
-    both = find(store, [b"a", b"b"], with_features=True).stored
-    assert [item and item.features for item in both] == values
-    assert [item and item.features for item in find(store, [b"a"]).stored] == [None]
-    with store.publishing(MODEL) as publication:
-        (first,) = publication.find(written, [b"a"])
-        assert first is not None
-        assert first.features == values[0]
 
 
 @pytest.mark.parametrize("key", [b"twice", b"x" * 5_000])
@@ -344,17 +270,6 @@ def test_models_do_not_touch_each_other(store: PostgresqlStore, schema: str) -> 
         publish(store, snapshot(3, 3), [some_rows(KEYS)])
         assert len(tables(schema)) == 3
         assert store.pointer("other") == Pointer()
-
-
-def test_of_two_publishers_one_is_refused_until_the_other_is_done(store: PostgresqlStore) -> None:
-    with (
-        store.publishing(MODEL),
-        pytest.raises(LeaseHeld, match=f"{MODEL}: expected no other publisher"),
-        store.publishing(MODEL),
-    ):
-        pass
-    with store.publishing(MODEL), store.publishing("other"):
-        pass
 
 
 def test_publishers_that_come_at_once_make_the_tables_once(store: PostgresqlStore) -> None:
@@ -587,50 +502,6 @@ def test_callers_of_the_same_turn_share_a_statement(store: PostgresqlStore) -> N
         assert trips == [500]
 
     with_readers(store, 1, work)
-
-
-READER = """
-import sys
-sys.path.insert(0, {folder!r})
-from test_stores_postgresql import *
-
-async def poll():
-    reader = PostgresqlStore({url!r}, timeout_s=5).reader(MODEL)
-    last = looks = seen = 0
-    async def one(n):
-        found = await reader.find(ALL[n::3])
-        return found.snapshot.number, {{item.predictions[0] for item in found.stored}}
-    while last < {last}:
-        for number, values in await asyncio.gather(*(one(n) for n in range(3))):
-            assert values == {{float(number)}}, (number, values)
-            assert number >= last, (number, last)
-            seen += number != last
-            last, looks = number, looks + 1
-    print(looks, seen)
-    await reader.close()
-
-asyncio.run(poll())
-"""
-ALL = [b"k%d" % n for n in range(300)]
-
-
-def test_readers_of_other_processes_miss_no_key_and_never_go_back_while_snapshots_switch(
-    store: PostgresqlStore, url: str
-) -> None:
-    switches = 50
-    publish(store, snapshot(1, len(ALL)), [all_at(1, ALL)])
-    code = READER.format(folder=str(Path(__file__).parent), url=url, last=switches)
-    readers = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for number in range(2, switches + 1):
-        publish(store, snapshot(number, len(ALL)), [all_at(number, ALL)])
-    for reader in readers:
-        said, _ = reader.communicate(timeout=60)
-        assert reader.returncode == 0
-        looks, seen = map(int, said.split())
-        assert looks >= seen > 2
 
 
 def in_time(failing: Callable[[], Any], limit_s: float = 8.0) -> str:
