@@ -48,7 +48,7 @@ struct keyed {
 };
 
 static const char *const KEYED = "twofold._wire.keyed";
-static const char BEFORE_KEY[] = "/answers/";
+#define SLASHES_BEFORE_KEY 5 /* /v1/models/NAME/answers/KEY */
 
 static void keyed_free(PyObject *capsule) {
     struct keyed *keyed = PyCapsule_GetPointer(capsule, KEYED);
@@ -149,7 +149,7 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
 
 PyDoc_STRVAR(add_keyed_doc,
 "add_keyed(before, find, response)\n--\n\n"
-"Answer GET requests whose target is `before`, which ends with /answers/, and a key without escapes\n"
+"Answer GET requests whose target is `before`, up to its fifth slash, and a key without escapes\n"
 "or query: `find` gives the body for the bytes of a key, or None. Such responses are counted at a\n"
 "slot of the tally; what else is counted, `find` counts.");
 
@@ -403,10 +403,10 @@ static PyObject *refused(const Desk *self, const struct route *route, const stru
 
 /* Where the key of a target begins, if it is plainly there: without escapes, query or fragment. */
 static uint32_t key_at(const uint8_t *target, uint32_t size) {
-    const uint32_t n_before = sizeof BEFORE_KEY - 1;
+    int slashes = 0;
     if (memchr(target, '%', size) || memchr(target, '?', size) || memchr(target, '#', size)) return 0;
-    for (uint32_t i = 0; i + n_before < size; i++)
-        if (target[i] == '/' && !memcmp(target + i, BEFORE_KEY, n_before)) return i + n_before;
+    for (uint32_t i = 0; i + 1 < size; i++)
+        if (target[i] == '/' && ++slashes == SLASHES_BEFORE_KEY) return i + 1;
     return 0;
 }
 

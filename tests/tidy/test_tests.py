@@ -38,6 +38,7 @@ TOGETHER = {
     "predictor/runtimes/test_python_runtime.py",
     "predictor/runtimes/test_sklearn_runtime.py",
     "serving/test_overload.py",
+    "wire/test_answers_far.py",
     "wire/test_documents.py",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from twofold.app.settings import read
-from twofold.errors import UnknownKey
+from twofold.errors import StoreUnavailable, UnknownKey
 from twofold.hybrid.ask import Answer, Ask, Asking, Live, Row
 from twofold.hybrid.settings import AnswerSettings
 from twofold.model.rows import RowCheck
@@ -122,7 +123,11 @@ class Answers:
             StoreUnavailable: The store doesn't answer, and there is no row.
         """
         ask = Ask(key, max_age_s, row, changes, row_as_of, keep)
-        return self._answer(ask, self._find([ask]), 0)
+        try:
+            found = self._find([ask])
+        except StoreUnavailable as error:
+            return self._predicted(self._asking.settle_alone(ask, None, error, self._clock()))
+        return self._answer(ask, found, 0)
 
     def get_many(
         self, keys: Iterable[str | int], *, max_age_s: float | None = None
@@ -162,15 +167,18 @@ class Answers:
     def _answer(self, ask: Ask, found: Found, at: int) -> Answer:
         snapshot, stored = found.snapshot, found.stored[at]
         settled = self._asking.settle(ask, stored, snapshot, self._clock())
+        answer = self._predicted(settled)
+        if isinstance(settled, Live) and ask.keep and snapshot is not None:
+            kept = self._stored(answer, settled)
+            with contextlib.suppress(StoreUnavailable):  # the answer is right all the same
+                self._wait(self._reader.keep(key_of(ask.key), kept, snapshot))
+        return answer
+
+    def _predicted(self, settled: Answer | Live) -> Answer:
         if isinstance(settled, Answer):
             return settled
-        answer = self._asking.predicted(
-            settled, self._predictor.predict_one(settled.row), self._clock()
-        )
-        if ask.keep and snapshot is not None:
-            kept = self._stored(answer, settled)
-            self._wait(self._reader.keep(key_of(ask.key), kept, snapshot))
-        return answer
+        prediction = self._predictor.predict_one(settled.row)
+        return self._asking.predicted(settled, prediction, self._clock())
 
     def _stored(self, answer: Answer, live: Live) -> Stored:
         origin = Origin(

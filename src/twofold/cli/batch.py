@@ -40,7 +40,7 @@ from twofold.cli.common import (
 )
 from twofold.cli.sight import html_option, print_statistics, show_sight, write_html
 from twofold.cli.snapshot import show_published
-from twofold.errors import InvalidInput, problem
+from twofold.errors import InvalidInput, TwofoldError, problem
 
 if TYPE_CHECKING:
     from twofold.app.batch import RunResult, RunStatus
@@ -78,10 +78,19 @@ class Publish:
     with_features: bool = False
 
     def do(self, result: RunResult) -> PublishResult:
-        """Publish it."""
+        """Publish it.
+
+        Raises:
+            TwofoldError: It isn't published; the message says that it is committed all the same.
+        """
         from twofold.app.snapshot import publish_run  # noqa: PLC0415 - heavy
 
-        return publish_run(result.folder, self.settings, with_features=self.with_features)
+        try:
+            return publish_run(result.folder, self.settings, with_features=self.with_features)
+        except TwofoldError as error:
+            done = f"the run is committed to {result.folder}, but couldn't be published"
+            error.args = (f"{done}. {error}", *error.args[1:])
+            raise
 
 
 @click.group()
@@ -150,6 +159,9 @@ def run(model: str, input_path: str, as_json: bool, **options: Any) -> None:  # 
     named = {"registry": options["registry"], "store": options["store"]}
     settings = settings_from({**named, **flags})
     with_features = options["with_features"]
+    if (options["publish"] or with_features) and options["key"] is None:
+        # Before the run, which may take hours.
+        raise click.UsageError("a run is published by key: name its column with --key COL.")
     request = RunRequest(
         model=model,
         input=input_path,
@@ -363,14 +375,15 @@ def _show_all(
     result: RunResult, html: Path | None, publish: Publish | None, *, as_json: bool
 ) -> None:
     """Say that a run is committed, what is seen of it, and publish it."""
-    published = None
-    if as_json:
-        published = publish and publish.do(result)
-    _show_result(result, published=published, as_json=as_json)
+    if not as_json:
+        _show_result(result, as_json=False)
     show_sight(result.manifest)
     write_html(result.manifest, html)
-    if publish and not as_json:
-        show_published(publish.do(result), as_json=False)
+    published = publish.do(result) if publish else None
+    if as_json:
+        _show_result(result, published=published, as_json=True)
+    elif published is not None:
+        show_published(published, as_json=False)
 
 
 def _show_result(

@@ -53,6 +53,11 @@ class Relayed(Exception):
         self.code = body.get("code", "internal")
 
 
+def shown_age_s(age_us: int) -> float:
+    """An age in seconds, to the millisecond that is over; of microseconds, as these are exact."""
+    return age_us // 1000 / 1000
+
+
 def answer_body(answer: Answer) -> bytes:
     """An answer as it is sent."""
     return encode(
@@ -63,7 +68,7 @@ def answer_body(answer: Answer) -> bytes:
             answer.version,
             answer.source,
             answer.as_of,
-            int(answer.age_s * 1000) / 1000,
+            shown_age_s(round(answer.age_s * 1_000_000)),
             answer.is_fresh,
             answer.why,
             answer.run_id,

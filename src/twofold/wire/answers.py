@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -18,6 +19,7 @@ import msgspec
 
 from twofold.errors import (
     DeadlineExceeded,
+    QuotaExceeded,
     StoreUnavailable,
     TwofoldError,
     problem,
@@ -30,19 +32,23 @@ from twofold.serving.service import Served, Service
 from twofold.serving.waiting import Task
 from twofold.stores.snapshot import Origin, Snapshot, Stored
 from twofold.stores.store import Found, LocalReader
-from twofold.wire.access import Access
+from twofold.stores.values import EPOCH
+from twofold.wire.access import PRIORITY, Access
 from twofold.wire.answer_body import Relayed, answer_body, answered_as, encode, failed_body
 from twofold.wire.asked import Asked, read_asked, read_max_age
 from twofold.wire.connection import Caller
 from twofold.wire.http import JSON, Request, Response, split_target
-from twofold.wire.infer import allowed_s_of
+from twofold.wire.infer import DEADLINE, allowed_s_of
 from twofold.wire.refusal import refusal
 from twofold.wire.statuses import OK, STATUSES, code_of
 from twofold.wire.stored_bodies import stored_bodies
 
 ANSWERS = b"/answers/"
+SLASHES_BEFORE_KEY = 5
 LENGTH, TYPE = b"content-length", b"content-type"
 SERVER_FAULT = 500
+OF_CALLER = frozenset({401, 403, 429})
+"""Statuses of refusals that are about the caller, not about a row."""
 LIVE_FAILED = {503: "overloaded", 504: "no time"}
 """Why a stored prediction answers in the place of a live one, by its status."""
 RESERVE_RATIO = 0.5
@@ -67,12 +73,14 @@ class Hybrid:
         remote: The store, if it is on a server.
         asking: What settles what is asked.
         policy: When a stored prediction is an answer.
+        clock_ns: The time, in nanoseconds since 1970.
     """
 
     local: LocalReader | None
     remote: Lookup | None
     asking: Asking
     policy: AnswerSettings
+    clock_ns: Callable[[], int] = time.time_ns
 
     def snapshot(self) -> Snapshot | None:
         """What is answered from just now, as far as that is known here."""
@@ -80,18 +88,14 @@ class Hybrid:
             return None if self.remote is None else self.remote.snapshot
         try:
             return self.local.find(()).snapshot
-        except StoreUnavailable:
+        except TwofoldError:
             return None
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Answers:
     """The handlers of one model."""
 
-    def __init__(  # noqa: PLR0913 - what an answer may need, named
+    def __init__(
         self,
         service: Service,
         served: Served,
@@ -100,7 +104,6 @@ class Answers:
         infer: Infer,
         access: Access,
         deadline_s: float,
-        clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Answer for a model.
 
@@ -111,7 +114,6 @@ class Answers:
             infer: Answers `/predict` of that version.
             access: Who may ask.
             deadline_s: Seconds a request may take, unless it says otherwise.
-            clock: The time (UTC).
         """
         self._service = service
         self._served = served
@@ -120,17 +122,13 @@ class Answers:
         self._infer = infer
         self._access = access
         self._deadline_s = deadline_s
-        self.now = clock
+        self._clock_ns = hybrid.clock_ns
         self._running: set[asyncio.Task[None]] = set()
         self._counts = served.answer_slots
 
     def get(self, request: Request, caller: Caller) -> Response | None:
         """Answer GET for the key that ends the path."""
-        path, query = split_target(request.target)
-        key = unquote_to_bytes(path[path.index(ANSWERS) + len(ANSWERS) :])
-        max_age_s = read_max_age(parse_qsl(query.decode("latin-1"))) if query else None
-        ask = Ask(key.decode("utf-8", "replace"), max_age_s)
-        return self._answer(request, caller, Asked([ask], [key], is_many=False))
+        return self._answer(request, caller, _asked_by_path)
 
     def quick(self) -> Callable[[bytes], bytes | None] | None:
         """What finds the body of the answer for a key, if that is simply what is stored.
@@ -141,23 +139,32 @@ class Answers:
         if self._local is None or not self._access.is_open:
             return None
         return stored_bodies(
-            self._local, self.asking, self._policy, service=self._service, served=self._served
+            self._local,
+            self.asking,
+            self._policy,
+            service=self._service,
+            served=self._served,
+            clock_ns=self._clock_ns,
         )
 
     def post(self, request: Request, caller: Caller) -> Response | None:
         """Answer POST for the key, or the keys, of the body."""
+        max_keys = self._policy.max_keys
+        return self._answer(request, caller, lambda request: read_asked(request, max_keys=max_keys))
+
+    def now(self) -> datetime:
+        """The time (UTC)."""
+        return EPOCH + timedelta(microseconds=self._clock_ns() // 1000)
+
+    def _answer(
+        self, request: Request, caller: Caller, read: Callable[[Request], Asked]
+    ) -> Response | None:
         try:
-            asked = read_asked(request, max_keys=self._policy.max_keys)
+            self._admit(request)
+            asked = read(request)
         except TwofoldError as error:
             self.count(error)
             raise
-        return self._answer(request, caller, asked)
-
-    def _answer(self, request: Request, caller: Caller, asked: Asked) -> Response | None:
-        service, access = self._service, self._access
-        service.check_draining(request.received_s)
-        if not access.is_open:
-            access.identify(request.headers, self._served.name, now_utc=self.now())
         wants_features = any(map(self.asking.wants_features, asked.asks))
         if self._local is None:
             self._later(request, caller, asked, wants_features)
@@ -167,6 +174,25 @@ class Answers:
         except StoreUnavailable as error:
             return self._settled(request, caller, asked, error)
         return self._settled(request, caller, asked, found)
+
+    def _admit(self, request: Request) -> None:
+        """Look at who asks, and how, before anything is told.
+
+        Raises:
+            TwofoldError: They can't be answered.
+        """
+        service, access, headers = self._service, self._access, request.headers
+        service.check_draining(request.received_s)
+        if PRIORITY in headers or not access.is_open:
+            access.identify(headers, self._served.name, now_utc=self.now())
+        if DEADLINE in headers:
+            self._left_s(request)
+
+    def refused(self, asked: Asked, error: Exception) -> Exception:
+        """Count a refusal of all that was asked for, and give it back."""
+        for _ in asked.asks:
+            self.count(error)
+        return error
 
     # ---- a store on a server ----------------------------------------------------------------
 
@@ -208,7 +234,10 @@ class Answers:
     ) -> Found | StoreUnavailable:
         if self._remote is None:
             raise RuntimeError("there is no store")
-        left_s = self._left_s(request)
+        try:
+            left_s = self._left_s(request)
+        except DeadlineExceeded as error:
+            raise self.refused(asked, error) from None
         try:
             return await self._remote.find(
                 asked.keys, with_features=wants_features, within_s=left_s * RESERVE_RATIO
@@ -241,7 +270,7 @@ class Answers:
         if len(done) < len(settled):
             return _Predicting(self, request, caller, asked, found, settled).ask(self._infer)
         if not self._access.is_open:
-            self._take(request)
+            self._take(request, asked)
         return self.respond(asked, done)
 
     def _settle(
@@ -261,12 +290,15 @@ class Answers:
             return error
         return settled
 
-    def _take(self, request: Request) -> None:
+    def _take(self, request: Request, asked: Asked) -> None:
         """Take from the quota of whoever asked; what is predicted is taken from it elsewhere."""
         now_utc = self.now()
         _, key = self._access.identify(request.headers, self._served.name, now_utc=now_utc)
-        if key is not None:
-            self._access.take(key, now_s=self._service.clock())
+        try:
+            if key is not None:
+                self._access.take(key, now_s=self._service.clock())
+        except QuotaExceeded as error:
+            raise self.refused(asked, error) from None
 
     def respond(self, asked: Asked, done: Sequence[Done]) -> Response:
         """Make the response.
@@ -293,18 +325,17 @@ class Answers:
         self._service.metrics.add(self._counts[answered_as(item)])
 
     def instead(
-        self, asked: Asked, at: int, found: Found | None, error: Exception
+        self, asked: Asked, at: int, found: Found | None, error: Relayed
     ) -> Answer | Exception:
         """What is stored for a key of which the live prediction failed; the failure, if nothing.
 
         A row that doesn't fit is its sender's to mend: that isn't hidden by something else.
         """
         stored = None if found is None else found.stored[at]
-        status = error.status if isinstance(error, Relayed) else STATUSES[code_of(error)]
-        if stored is None or status < SERVER_FAULT or self._policy.on_stale == "refuse":
+        if stored is None or error.status < SERVER_FAULT or self._policy.on_stale == "refuse":
             return error
         age_s = age_s_of(stored.origin.as_of, self.now())
-        why = LIVE_FAILED.get(status, "live prediction failed")
+        why = LIVE_FAILED.get(error.status, "live prediction failed")
         return self.asking.stored(asked.asks[at], stored, age_s, why=why, is_fresh=False)
 
     def keep(self, asked: Asked, at: int, answer: Answer, snapshot: Snapshot | None) -> None:
@@ -332,6 +363,15 @@ class Answers:
             task.add_done_callback(self._running.discard)
 
 
+def _asked_by_path(request: Request) -> Asked:
+    path, query = split_target(request.target)
+    # A key may have slashes, too: it is all that follows /v1/models/NAME/answers/.
+    key = unquote_to_bytes(path.split(b"/", SLASHES_BEFORE_KEY)[-1])
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    ask = Ask(key.decode("utf-8", "replace"), read_max_age(pairs) if query else None)
+    return Asked([ask], [key], is_many=False)
+
+
 class _Predicting:
     """The live part of what was asked, as a request of its own; waits for its answer."""
 
@@ -353,7 +393,11 @@ class _Predicting:
         self._places = [at for at, item in enumerate(settled) if isinstance(item, Live)]
 
     def ask(self, infer: Infer) -> Response | None:
-        """Have it predicted; None if its answer comes later."""
+        """Have it predicted; None if its answer comes later.
+
+        Raises:
+            TwofoldError: The caller may ask for nothing now.
+        """
         rows = [item.row for item in self._settled if isinstance(item, Live)]
         request = self._request
         headers = {name: value for name, value in request.headers.items() if name != LENGTH}
@@ -365,7 +409,10 @@ class _Predicting:
         try:
             response = infer(inner, self)
         except Exception as error:  # noqa: BLE001 - a stored prediction may answer instead
-            return self._failed(error, None)
+            if STATUSES[code_of(error)] in OF_CALLER:
+                raise self._answers.refused(self._asked, error) from None
+            # Whatever answers in its place: what failed is told to the operator, not to the caller.
+            response = refusal(error, request)
         return None if response is None else self._answered(response)
 
     def waits_for(self, task: Task) -> None:
@@ -400,12 +447,11 @@ class _Predicting:
     def _done(self) -> list[Done]:
         return [item for item in self._settled if not isinstance(item, Live)]
 
-    def _failed(self, error: Exception, response: Response | None) -> Response:
+    def _failed(self, error: Relayed, response: Response) -> Response:
         """Answer with what is stored, though it isn't what was asked for; else say what failed."""
         for at in self._places:
             self._settled[at] = self._answers.instead(self._asked, at, self._found, error)
-        only = self._settled[0]
-        if response is not None and not self._asked.is_many and only is error:
+        if not self._asked.is_many and self._settled[0] is error:
             self._answers.count(error)
             return response
         return self._answers.respond(self._asked, self._done())

@@ -129,20 +129,25 @@ def read_max_age(query: Iterable[tuple[str, str]]) -> float | None:
 
 def _max_age_s(value: Any) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or math.isnan(value) or value < 0:
+    try:
+        age_s = float(value) if is_number else math.nan
+    except OverflowError:
+        age_s = math.nan
+    # It is false of what is no number, too.
+    if not age_s >= 0.0:
         fix = "Send a number such as 86400."
         raise InvalidInput(
             problem("max_age_s", "a number of seconds of at least 0", describe(value), fix)
         )
-    return float(value)
+    return age_s
 
 
 def _instant(value: Any) -> datetime:
     fix = "Send one with its offset, as in 2026-01-31T00:00:00Z."
     try:
         found = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidInput(problem("row_as_of", "an instant with its offset", describe(value), fix))
-    return found.astimezone(UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InvalidInput(problem("row_as_of", "an instant with its offset", describe(value), fix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from html import escape
 from typing import Any
 
@@ -91,12 +92,13 @@ ROUTES = (
 )
 
 
-def docs_page(service: Service, *, is_open: bool = True) -> bytes:
+def docs_page(service: Service, *, is_open: bool = True, answering: Collection[str] = ()) -> bytes:
     """Render the page: routes, then each served version with its fields and a form to try it.
 
     Args:
         service: The models.
         is_open: Whether everybody may predict, without an API key.
+        answering: Names of the models that answer by key.
     """
     models = [item for versions in service.versions.values() for item in versions.values()]
     routes = [
@@ -111,6 +113,7 @@ def docs_page(service: Service, *, is_open: bool = True) -> bytes:
                 "the same in the Open Inference Protocol V2",
             ),
             ("GET", _path(service, item, api="v2"), "its inputs and outputs in that protocol"),
+            *(_answers(item) if item is _answering(service, item, answering) else ()),
         )
     ]
     parts = [
@@ -132,6 +135,18 @@ def docs_page(service: Service, *, is_open: bool = True) -> bytes:
         f"<script>{SCRIPT}</script></html>",
     ]
     return "\n".join(parts).encode()
+
+
+def _answering(service: Service, item: Served, answering: Collection[str]) -> Served | None:
+    return service.default(item.name) if item.name in answering else None
+
+
+def _answers(item: Served) -> tuple[tuple[str, str, str], ...]:
+    path = f"/v1/models/{item.name}/answers"
+    return (
+        ("GET", f"{path}/{{key}}", "by key: what a batch predicted, while it is fresh; else live"),
+        ("POST", path, "the same for a key with its row, or for many keys"),
+    )
 
 
 def _title(item: Served) -> str:

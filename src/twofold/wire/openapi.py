@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from twofold.hybrid.settings import AnswerSettings
 from twofold.serving.priority import Priority
 from twofold.serving.service import Served, Service
 from twofold.serving.settings import ServeSettings
@@ -63,23 +65,29 @@ KEYS: Schema = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
 }
+Answering = Mapping[str, AnswerSettings]
+"""Which models answer by key, and when what is stored is an answer."""
+NO_ANSWERS: Answering = MappingProxyType({})
 V1, V2, MLFLOW, SERVER = "twofold", "Open Inference Protocol V2", "MLflow", "server"
 """The tags, by which viewers group operations."""
 TEXT, OCTETS, CSV = "text/plain", "application/octet-stream", "text/csv"
 
 
-def openapi(service: Service, settings: ServeSettings, *, version: str) -> dict[str, Any]:
+def openapi(
+    service: Service, settings: ServeSettings, *, version: str, answering: Answering = NO_ANSWERS
+) -> dict[str, Any]:
     """Describe everything a server answers.
 
     Args:
         service: The models.
         settings: Their limits, and whether there are API keys.
         version: Of twofold.
+        answering: What answers by key, by the name of the model.
     """
-    paths = dict(_paths(service, settings))
+    paths = dict(_paths(service, settings, answering))
     keys = bool(settings.api_keys)
     components: Schema = {
-        "schemas": dict(_schemas(service, settings)),
+        "schemas": dict(_schemas(service, settings, answering)),
         "parameters": _parameters(settings),
         "responses": {str(status): _refusal(status) for status in sorted(set(STATUSES.values()))},
     }
@@ -96,13 +104,17 @@ def openapi(service: Service, settings: ServeSettings, *, version: str) -> dict[
     }
 
 
-def _paths(service: Service, settings: ServeSettings) -> Iterator[tuple[str, Any]]:
+def _paths(
+    service: Service, settings: ServeSettings, answering: Answering
+) -> Iterator[tuple[str, Any]]:
     for name, versions in service.versions.items():
         for item in versions.values():
             pinned = f"{name}/versions/{item.version}"
             yield from _version_paths(item, pinned, f"{name}-{item.version}", settings)
             if item is service.default(name):
                 yield from _version_paths(item, name, f"{name}-default", settings)
+                if name in answering:
+                    yield from _answer_paths(item, settings)
     first = service.default(next(iter(service.versions)))
     yield "/invocations", {"post": _invocations(first, settings)}
     yield from _other_paths()
@@ -246,6 +258,37 @@ def invocations_examples(item: Served) -> tuple[dict[str, Any], str, str]:
     return {"dataframe_split": {"columns": names, "data": [row]}}, lines, table.decode()
 
 
+# Answers by key
+
+
+def _answer_paths(item: Served, settings: ServeSettings) -> Iterator[tuple[str, Any]]:
+    path, name = f"/v1/models/{item.name}/answers", item.name
+    one = _ref(f"{name}-answer")
+    what = "What the last batch run predicted for a key, while it is fresh; else a live prediction."
+    by_path = _inferring(
+        f"answer-{name}", what, V1, _answer("The answer.", _json(one), OF_ANSWER), settings
+    )
+    by_path["parameters"] += [_ref(parameter, "parameters") for parameter in ("key", "maxAge")]
+    yield f"{path}/{{key}}", {"get": by_path}
+    either = _answer(
+        "The answer; or of many keys a list, in their order, in which some may have failed.",
+        _json({"oneOf": [one, _ref(f"{name}-answers")]}),
+        OF_ANSWER,
+    )
+    what = "The same for a key with its row, should it be known, or for many keys at once."
+    by_body = _inferring(f"ask-{name}", what, V1, either, settings)
+    example = example_row(item)
+    by_body["requestBody"] = {
+        "required": True,
+        "content": _json(
+            _ref(f"{name}-ask"),
+            one={"key": "7590-VHVEG", "row": example},
+            many={"keys": ["7590-VHVEG", 17]},
+        ),
+    }
+    yield path, {"post": by_body}
+
+
 # Parts
 
 
@@ -253,7 +296,9 @@ def _key(item: Served) -> str:
     return f"{item.name}-{item.version}"
 
 
-def _schemas(service: Service, settings: ServeSettings) -> Iterator[tuple[str, Schema]]:
+def _schemas(
+    service: Service, settings: ServeSettings, answering: Answering
+) -> Iterator[tuple[str, Schema]]:
     yield "Error", schemas.ERROR
     yield "Models", schemas.MODELS
     yield "Model", schemas.MODEL
@@ -265,6 +310,12 @@ def _schemas(service: Service, settings: ServeSettings) -> Iterator[tuple[str, S
             yield f"{_key(item)}-row", schemas.row_schema(item.signature)
             yield f"{_key(item)}-infer", schemas.infer_schema(item, max_rows=most)
             yield f"{_key(item)}-inferred", schemas.inferred_schema(item)
+    for name, policy in answering.items():
+        item = service.default(name)
+        row = _ref(f"{_key(item)}-row")
+        yield f"{name}-answer", schemas.answer_schema(item)
+        yield f"{name}-answers", schemas.answers_schema(_ref(f"{name}-answer"))
+        yield f"{name}-ask", schemas.ask_schema(item.signature, row, max_keys=policy.max_keys)
     first = service.default(next(iter(service.versions)))
     yield f"{_key(first)}-invocations", schemas.invocations_schema(first, max_rows=most)
 
@@ -302,6 +353,20 @@ def _parameters(settings: ServeSettings) -> Schema:
             "Where the JSON ends, if raw bytes follow it.",
             {"type": "integer", "minimum": 1},
         ),
+        "key": {
+            "name": "key",
+            "in": "path",
+            "required": True,
+            "description": "The key as it stands in the batch's key column. Slashes may be in it.",
+            "schema": schemas.TEXT,
+        },
+        "maxAge": {
+            "name": "max_age_s",
+            "in": "query",
+            "required": False,
+            "description": "Age in seconds up to which a stored prediction is fresh.",
+            "schema": {"type": "number", "minimum": 0},
+        },
     }
 
 

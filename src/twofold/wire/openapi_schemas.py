@@ -144,6 +144,80 @@ def predicted_schema(served: Contract) -> Schema:
     return {"oneOf": [closed(prediction=one, **source), closed(predictions=several, **source)]}
 
 
+# Answers by key
+
+KEY: Schema = {
+    "type": ["string", "integer"],
+    "description": "The key as it stands in the batch's key column; a number without fraction.",
+}
+AGE: Schema = {
+    "type": ["number", "null"],
+    "minimum": 0,
+    "description": "Age in seconds up to which a stored prediction is fresh.",
+}
+
+
+def ask_schema(signature: Signature, row: Schema, *, max_keys: int) -> Schema:
+    """The body of a request by key: for one key, or for many."""
+    one = closed(key=KEY)
+    one["properties"] |= {
+        "row": {"anyOf": [row, {"type": "null"}]},
+        "changes": {
+            "type": ["object", "null"],
+            "properties": {field.name: field_schema(field) for field in signature.fields},
+            "additionalProperties": False,
+            "description": (
+                "Fields that have other values now than in the row, or than in the batch, if its "
+                "features were published."
+            ),
+        },
+        "max_age_s": AGE,
+        "row_as_of": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "When the row was true; by default now.",
+        },
+        "keep": {
+            **FLAG,
+            "description": "Whether a live prediction is kept for all until the next batch.",
+        },
+    }
+    several = closed(keys=many(KEY, max_keys, 0))
+    several["properties"]["max_age_s"] = AGE
+    return {"oneOf": [one, several]}
+
+
+def answer_schema(served: Contract) -> Schema:
+    """The answer for a key."""
+    prediction = prediction_schema(served.output)
+    what = "One that is stored by another version is as that version gives it."
+    answer = closed(
+        key=KEY,
+        prediction={**prediction, "description": what},
+        model={"const": served.name},
+        version=TEXT,
+        source={"enum": ["batch", "live"]},
+        as_of={
+            "type": "string",
+            "format": "date-time",
+            "description": "When what was predicted from was true.",
+        },
+        age_s={"type": "number", "minimum": 0, "description": "Seconds since then."},
+        fresh={"type": "boolean", "description": "Whether that is as young as was asked for."},
+    )
+    answer["properties"] |= {
+        "why": {**TEXT, "description": "Why it isn't simply what is stored, if it isn't."},
+        "run_id": {**TEXT, "description": "The batch run, of what is stored by one."},
+    }
+    return answer
+
+
+def answers_schema(answer: Schema) -> Schema:
+    """The answer for many keys: one for each, or what is wrong with it."""
+    failed = closed(key=KEY, error=TEXT, code={"enum": sorted(STATUSES)})
+    return closed(answers={"type": "array", "items": {"anyOf": [answer, failed]}})
+
+
 MODELS = closed(
     models={
         "type": "array",

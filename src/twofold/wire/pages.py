@@ -12,23 +12,33 @@ from twofold.serving.settings import ServeSettings
 from twofold.wire import docs_page
 from twofold.wire.asgi import Message, Receive, Send
 from twofold.wire.http import JSON, Response
-from twofold.wire.openapi import openapi
+from twofold.wire.openapi import NO_ANSWERS, Answering, openapi
 from twofold.wire.statuses import OK
 
 
 class Pages:
     """Answers GET for each of its paths."""
 
-    def __init__(self, service: Service, settings: ServeSettings, *, version: str) -> None:
+    def __init__(
+        self,
+        service: Service,
+        settings: ServeSettings,
+        *,
+        version: str,
+        answering: Answering = NO_ANSWERS,
+    ) -> None:
         """Prepare what never changes.
 
         Args:
             service: The models.
             settings: Their limits, and whether there are API keys.
             version: Of twofold.
+            answering: What answers by key, by the name of the model.
         """
-        document: Any = openapi(service, settings, version=version)
-        page = docs_page.docs_page(service, is_open=not settings.api_keys)
+        document: Any = openapi(service, settings, version=version, answering=answering)
+        page = docs_page.docs_page(
+            service, is_open=not settings.api_keys, answering=list(answering)
+        )
         self.paths: Mapping[str, Response] = {
             "/openapi.json": Response(OK, msgspec.json.encode(document), JSON),
             "/docs": Response(OK, page, docs_page.CONTENT_TYPE, docs_page.HEADERS),

@@ -17,7 +17,7 @@ from twofold.serving.settings import ServeSettings
 from twofold.serving.waiting import Task
 from twofold.wire import mlflow, v2_describe
 from twofold.wire.access import Access
-from twofold.wire.answers import ANSWERS, Answers, Hybrid
+from twofold.wire.answers import ANSWERS, SLASHES_BEFORE_KEY, Answers, Hybrid
 from twofold.wire.asgi import Mounted
 from twofold.wire.connection import Caller
 from twofold.wire.describe import describe_model, describe_models
@@ -82,7 +82,8 @@ class Routes:
             b"/version": _get(_fixed(mlflow.version(version))),
             V1_MODELS.encode(): _get(_fixed(_json(describe_models(service)))),
         }
-        pages = Pages(service, settings, version=version)
+        answering = {name: hybrid.policy for name, hybrid in hybrids.items()}
+        pages = Pages(service, settings, version=version, answering=answering)
         mounted = Mounted(pages, timeout_s=settings.body_timeout_s)
         for path in pages.paths:
             self._routes[path.encode()] = {b"GET": mounted, b"HEAD": mounted}
@@ -197,11 +198,10 @@ class Routes:
         """Look up a target that isn't a plain path: with a query, escapes, or a host."""
         escaped = split_target(target)[0]
         # A key may have anything in it: its escapes are those of the key alone.
-        before, found, _ = escaped.partition(ANSWERS)
-        if found:
-            keyed = self._keyed.get(unquote_to_bytes(before) + ANSWERS[:-1])
-            if keyed is not None:
-                return keyed
+        *before, _ = escaped.split(b"/", SLASHES_BEFORE_KEY)
+        keyed = self._keyed.get(unquote_to_bytes(b"/".join(before)))
+        if keyed is not None:
+            return keyed
         path = unquote_to_bytes(escaped)
         route = self._routes.get(path)
         if route is None:

@@ -14,7 +14,8 @@ from twofold.serving.metrics import Answered
 from twofold.serving.service import Health, Served, Service
 from twofold.stores.snapshot import Origin
 from twofold.stores.store import LocalReader
-from twofold.wire.answer_body import around, encode
+from twofold.stores.values import to_micros
+from twofold.wire.answer_body import around, encode, shown_age_s
 
 
 def stored_bodies(
@@ -24,6 +25,7 @@ def stored_bodies(
     *,
     service: Service,
     served: Served,
+    clock_ns: Callable[[], int] = time.time_ns,
 ) -> Callable[[bytes], bytes | None]:
     """Make what gives the body of the answer for a key; None if it isn't simply what is stored.
 
@@ -33,6 +35,7 @@ def stored_bodies(
         policy: When they are fresh.
         service: Where they are counted.
         served: The version that serves.
+        clock_ns: The time, in nanoseconds since 1970.
     """
     find = reader.find_one
     add, shown = service.metrics.add, asking.shown
@@ -42,13 +45,13 @@ def stored_bodies(
         served.answer_slots[Answered.LIVE],
     )
     version = served.version if policy.on_other_version == "live" else None
-    max_age_ms, now_s = policy.max_age_s * 1000, time.time
+    max_age_us = _most_us(policy.max_age_s)
     known: Origin | None = None
-    as_of_s, slot, last_ms = 0.0, stored_slot, -1
+    as_of_us, slot, last_ms = 0, stored_slot, -1
     before = behind = after = b""
 
     def answer(key: bytes) -> bytes | None:
-        nonlocal known, as_of_s, slot, before, last_ms, behind, after
+        nonlocal known, as_of_us, slot, before, last_ms, behind, after
         stored = find(key)
         if stored is None or service.health is Health.DRAINING:
             return None
@@ -56,19 +59,29 @@ def stored_bodies(
         if origin is not known:
             if version is not None and origin.version != version:
                 return None
-            as_of_s, (before, after) = origin.as_of.timestamp(), around(origin)
-            slot = stored_slot if origin.source == "batch" else live_slot
+            as_of_us, (before, after) = to_micros(origin.as_of), around(origin)
+            slot = live_slot if origin.source == "live" else stored_slot
             known, last_ms = origin, -1
-        age_ms = int((now_s() - as_of_s) * 1000)
+        age_us = clock_ns() // 1000 - as_of_us
+        # What lies in the future may be fresh, too; that is rare, and left to others.
+        if not 0 <= age_us <= max_age_us:
+            return None
+        age_ms = age_us // 1000
         if age_ms != last_ms:
-            if not 0 <= age_ms <= max_age_ms:
-                return None
-            last_ms, behind = age_ms, before + encode(age_ms / 1000) + after
-        add(slot)
+            last_ms, behind = age_ms, before + encode(shown_age_s(age_us)) + after
         given = stored.predictions
-        prediction = encode(given[0] if is_single else shown(given))
+        prediction = encode(given[0] if is_single and len(given) == 1 else shown(given))
+        add(slot)
         if key.isalnum():
             return b'{"key":"%b","prediction":%b%b' % (key, prediction, behind)
         return b'{"key":%b,"prediction":%b%b' % (encode(key.decode()), prediction, behind)
 
     return answer
+
+
+def _most_us(age_s: float) -> int:
+    """The greatest whole number of microseconds that is at most so many seconds."""
+    most_us = int(age_s * 1_000_000) + 1
+    while most_us / 1_000_000 > age_s:
+        most_us -= 1
+    return most_us

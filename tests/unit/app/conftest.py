@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,11 @@ import pytest
 from workplace import work_in, work_in_copy
 
 import twofold
+from twofold.app.batch import BatchSettings, RunRequest, Watch, run_batch
+from twofold.app.settings import read
+from twofold.app.snapshot import publish_run
 
+AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 MODULE = """
 import itertools
 import os
@@ -89,3 +94,24 @@ def folder(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def table() -> pa.Table:
     """A hundred rows that fit."""
     return rows(100)
+
+
+@pytest.fixture
+def publish(folder: Path, table: pa.Table) -> Callable[..., None]:
+    """Run `offer` over a hundred customers of January, and publish what it predicts."""
+
+    def run_and_publish(run_id: str = "night", *, features: bool = True) -> None:
+        pq.write_table(table, f"{run_id}.parquet")
+        request = RunRequest(
+            model="offer@2",
+            input=f"{run_id}.parquet",
+            output=Path("out"),
+            registry=Path("registry"),
+            key="customer",
+            keep_features=True,
+            run_id=run_id,
+        )
+        run_batch(request, settings=BatchSettings(workers=1), watch=Watch(clock=lambda: AS_OF))
+        publish_run(Path("out", run_id), read(), with_features=features)
+
+    return run_and_publish

@@ -17,6 +17,7 @@ import pytest
 from twofold.app import serve as serving
 from twofold.app.worker import Job
 from twofold.errors import ConfigError, InvalidInput, UnknownModel
+from twofold.hybrid.settings import AnswerSettings
 from twofold.model.registry import Registry
 from twofold.serving.metrics import RELOADS, RESTARTS, ROWS, Metrics, layout_for
 from twofold.serving.settings import ServeSettings
@@ -31,6 +32,31 @@ WORKERS = 2
 def taken_port() -> Iterator[int]:
     with socket.create_server((LOCAL, 0)) as taken:
         yield taken.getsockname()[1]
+
+
+def test_store_of_no_kind_is_said_before_anything_is_started(folder: Path) -> None:
+    with taken_port() as port, pytest.raises(ConfigError, match="--store: expected"):
+        serving.serve(
+            ["offer"],
+            registry=REGISTRY,
+            settings=ServeSettings(port=port),
+            store="nosql://somewhere",
+        )
+
+
+def test_job_of_the_workers_names_the_store_and_when_it_is_an_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(serving, "supervise", lambda work, **_: jobs.append(work.args[0]))
+    policy = AnswerSettings(max_age_s=60.0)
+    limits = ServeSettings(port=0)
+    serving.serve(["offer"], registry=REGISTRY, settings=limits, store="here", policy=policy)
+    serving.serve(["offer"], registry=REGISTRY, settings=limits)
+    assert [(job.store, job.policy) for job in jobs] == [
+        ("here", policy),
+        ("store", AnswerSettings()),
+    ]
 
 
 def test_references_are_resolved_once_in_the_order_given(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import multiprocessing
@@ -16,16 +17,19 @@ from typing import Any
 import pytest
 
 from twofold.app.worker import Job, _Worker, work
-from twofold.errors import ConfigError
+from twofold.errors import ConfigError, StoreUnavailable
 from twofold.predictor import load as loading
 from twofold.serving import measure as measuring
 from twofold.serving.cost import Curve
 from twofold.serving.measure import Costs
-from twofold.serving.metrics import layout_for
+from twofold.serving.metrics import SNAPSHOT_AS_OF, SNAPSHOT_KEYS, STORE_REQUESTS, layout_for
 from twofold.serving.quotas import Quotas
+from twofold.serving.service import Service
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
 from twofold.serving.supervisor import LEAVE, Report
+from twofold.stores import open as opening
+from twofold.stores.store import Found
 from twofold.wire.statuses import REASONS
 
 LIMIT_S = 30
@@ -246,6 +250,93 @@ def is_alive(pid: int) -> bool:
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux only")
+
+
+# What answers by key
+
+
+def service_of(found: _Worker) -> Service:
+    return Service([found._served("offer", "2")], found._metrics, clock=time.monotonic)
+
+
+def gauges(found: _Worker) -> tuple[float, float]:
+    """When the input of the snapshot was true, and its keys, as the metrics have it."""
+    shown = {
+        family.name: values[0]
+        for family, labels, values in found._metrics.totals()
+        if labels[:2] == ("offer", "2")
+    }
+    return shown[SNAPSHOT_AS_OF], shown[SNAPSHOT_KEYS]
+
+
+def test_worker_answers_by_key_from_the_folder_of_its_job(
+    worker: Costing, publish: Callable[[], None]
+) -> None:
+    found = worker(DIRECT)
+    service = service_of(found)
+    hybrids = found._hybrids(service)
+    hybrid = hybrids["offer"]
+    assert (hybrid.remote, hybrid.snapshot()) == (None, None)
+    found._look_at_snapshots(service, hybrids)
+    assert gauges(found) == (0.0, 0.0)
+    publish()
+    found._look_at_snapshots(service, hybrids)
+    snapshot = hybrid.snapshot()
+    assert snapshot is not None
+    assert gauges(found) == (snapshot.as_of.timestamp(), 100.0)
+
+
+def test_store_on_a_server_is_asked_within_limits_and_counted(
+    worker: Costing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Far:
+        def __init__(self) -> None:
+            self.fails = True
+
+        async def find(self, keys: Any, *, with_features: bool = False) -> Found:
+            if self.fails:
+                raise StoreUnavailable("store: expected an answer, got none. Look at it.")
+            return Found(None, [None] * len(keys))
+
+    class Store:
+        def reader(self, model: str) -> Far:
+            assert model == "offer"
+            return far
+
+    far = Far()
+    monkeypatch.setattr(opening, "is_local", lambda _: False)
+    monkeypatch.setattr(opening, "open_store", lambda *_, **__: Store())
+    found = worker(DIRECT)
+    remote = found._hybrids(service_of(found))["offer"].remote
+    assert remote is not None
+    for far.fails in (True, False):
+        with contextlib.suppress(StoreUnavailable):
+            asked = remote.find([b"a"], with_features=False, within_s=1.0)
+            found._loop.run_until_complete(asked)
+    counted = {
+        labels[0]: values[0]
+        for family, labels, values in found._metrics.totals()
+        if family.name == STORE_REQUESTS
+    }
+    assert counted == {"answered": 1.0, "failed": 1.0}
+
+
+def test_worker_answers_by_key_at_once_and_sees_what_is_published_meanwhile(
+    start: Start, publish: Callable[..., None]
+) -> None:
+    started = start(("offer", "2"), drain_s=2.0)
+    assert started.report() == Report()
+    path, body = "/v1/models/offer/answers", {"key": "c8"}
+    assert started.post(path, body)[1]["code"] == "unknown_key"
+    publish()
+    assert started.post(path, body)[1]["run_id"] == "night"
+    publish("day")
+    assert started.post(path, body)[1]["run_id"] == "day"
+    row = {"spend": 9.0, "plan": "pro"}
+    live = started.post(path, {"key": "c8", "row": row})[1]
+    assert (live["prediction"], live["source"], live["version"]) == (8.0, "live", "2")
+    terminate(started)
+    assert started.ended() == 0
 
 
 def ask_to_leave(started: Started) -> None:

@@ -425,3 +425,104 @@ def test_the_bar_shows_rows_their_rate_and_what_was_set_aside(
 ) -> None:
     task: Any = SimpleNamespace(completed=12_345.0, fields=fields)
     assert _Rate().render(task).plain == text
+
+
+# Publishing
+
+LISTED = ("snapshot", "list", "--model", "price")
+
+
+def snapshots(cli: Any) -> list[str]:
+    """The runs of the snapshots that are kept."""
+    return [item["run_id"] for item in cli.json(*LISTED)["snapshots"]]
+
+
+def test_run_is_published_once_it_is_committed(cli: Any) -> None:
+    result = cli(*RUN, "--key", "id", "--publish")
+    folder, snapshot = result.stdout.splitlines()
+    assert folder == "out/night"
+    assert snapshot.startswith("000001-")
+    committed, published = result.stderr.splitlines()
+    assert committed.startswith("committed: 20 of 20 rows")
+    assert published.startswith("published: 20 keys of run night, price@1, in ")
+    assert snapshots(cli) == ["night"]
+    again = cli.json(*RUN, "--key", "id", "--publish")
+    assert (again["state"], again["published"]["state"]) == (
+        "already committed",
+        "already published",
+    )
+    assert again["published"]["snapshot"]["name"] == snapshot
+
+
+def test_run_is_not_published_unless_that_is_asked_for(cli: Any) -> None:
+    assert cli.json(*RUN, "--key", "id")["published"] is None
+    assert snapshots(cli) == []
+
+
+def test_features_are_published_if_that_is_asked_for(cli: Any) -> None:
+    done = cli.json(*RUN, "--key", "id", "--with-features", "--store", "here")
+    assert sorted(done["manifest"]["keep"]) == ["s", "x"]
+    assert done["published"]["snapshot"]["features"] == ["x", "s"]
+    changed = ("snapshot", "get", "3", "--model", "price", "--store", "here", "--changes")
+    assert cli.json(*changed, '{"x": 7}')["prediction"] == 14.0
+
+
+def test_features_can_be_kept_for_later(cli: Any) -> None:
+    done = cli.json(*RUN, "--key", "id", "--keep-features", "--keep", "x")
+    assert sorted(done["manifest"]["keep"]) == ["s", "x"]
+    assert done["published"] is None
+    assert cli.json("snapshot", "publish", "out/night", "--with-features")["snapshot"]["features"]
+
+
+@pytest.fixture
+def shut(cli: Any, table: Callable[[int], pa.Table]) -> tuple[str, ...]:
+    """The command of a run that is too small to take the place of the one before."""
+    cli(*RUN, "--key", "id", "--publish")
+    pq.write_table(table(10), "half.parquet")
+    where = ("half.parquet", *OUT, "--run-id", "half", "--key", "id", "--publish")
+    return ("batch", "run", "price", *where)
+
+
+def test_shut_gate_exits_with_3_and_says_that_the_run_is_committed(
+    cli: Any, shut: tuple[str, ...]
+) -> None:
+    result = cli(*shut, "--html", "half.html", code=3)
+    assert result.stdout == "out/half\n"
+    said = " ".join(result.stderr.split())
+    assert said.startswith("committed: 10 of 10 rows predicted")
+    assert "error: the run is committed to out/half, but couldn't be published. half: " in said
+    assert "(min_rows_ratio), got 10" in said
+    assert Path("half.html").exists()
+    assert snapshots(cli) == ["night"]
+    assert cli.json("batch", "status", "half", *OUT)["state"] == "committed"
+    error = cli.json(*shut, code=3)
+    assert (error["code"], error["exit_code"]) == ("GatesShut", 3)
+    assert error["error"].startswith("the run is committed to out/half, but couldn't be published.")
+
+
+def test_publisher_at_work_exits_with_5_and_the_run_is_committed(
+    cli: Any, shut: tuple[str, ...]
+) -> None:
+    with hold_lease(Path("store/price"), "price"):
+        error = cli.json(*shut, code=5)
+    assert error["error"].startswith("the run is committed to out/half")
+    assert error["code"] == "LeaseHeld"
+
+
+@pytest.mark.parametrize("flag", ["--publish", "--with-features"])
+def test_run_without_a_key_is_not_begun_if_it_is_to_be_published(cli: Any, flag: str) -> None:
+    assert "name its column with --key COL" in cli.said(*RUN, flag, code=2)
+    assert not Path("out").exists()
+
+
+def test_run_over_its_budget_is_not_published(cli: Any, broken: None) -> None:
+    flags = ("--key", "id", "--publish", "--max-quarantined-rows", "1")
+    assert cli.json(*BROKEN, *flags, code=3)["code"] == "BudgetExceeded"
+    assert snapshots(cli) == []
+
+
+def test_run_that_goes_on_is_published_once_it_is_committed(cli: Any) -> None:
+    interrupt()
+    done = cli.json("batch", "resume", "night", *OUT, "--publish")
+    assert (done["rows_resumed"], done["published"]["state"]) == (8, "published")
+    assert snapshots(cli) == ["night"]

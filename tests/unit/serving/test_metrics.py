@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from twofold.serving import metrics as counting
 from twofold.serving.metrics import (
+    ANSWERS,
     BOUNDS_S,
     CONNECTIONS,
     DURATION,
@@ -23,6 +24,10 @@ from twofold.serving.metrics import (
     REQUESTS,
     RESPONSES,
     ROWS,
+    SNAPSHOT_AS_OF,
+    SNAPSHOT_KEYS,
+    STORE_REQUESTS,
+    Answered,
     Layout,
     Metrics,
     Outcome,
@@ -241,7 +246,8 @@ def test_cleared_version_has_never_been_counted_and_the_others_stay() -> None:
                 metrics.add(slot)
     LAYOUT.clear_version(shared, 0)
     for family, labels, values in regions[0].totals():
-        expected = 0 if labels[:2] == ("churn", "3") else 2
+        left = 1 if family.is_shared else 2
+        expected = 0 if labels[:2] == ("churn", "3") else left
         assert values == [expected] * family.width
 
 
@@ -263,3 +269,34 @@ def test_every_ending_of_a_request_has_its_counter_and_its_times() -> None:
     for outcome in Outcome:
         for family in (REQUESTS, DURATION, QUEUE, PREDICT):
             assert (family, "churn", "3", outcome) in known
+
+
+def test_what_all_workers_say_of_the_same_thing_is_not_summed() -> None:
+    shared = memoryview(bytearray(LAYOUT.size_bytes(3)))
+    first, second, third = (Metrics(LAYOUT, shared, region) for region in range(3))
+    for family in (SNAPSHOT_AS_OF, SNAPSHOT_KEYS):
+        slot = LAYOUT.slot(family, "churn", "3")
+        first.set(slot, 1_000.0)
+        second.set(slot, 1_007.0)  # it has seen the switch already
+        assert total(third, family, "churn", "3") == [1_007.0]
+        assert total(third, family, "fraud", "1") == [0.0]
+    second.clear_gauges()
+    assert total(third, SNAPSHOT_KEYS, "churn", "3") == [1_000.0]
+
+
+def test_only_what_is_known_of_snapshots_is_the_same_of_all_workers() -> None:
+    shared = {family.name for family in LAYOUT.families if family.is_shared}
+    assert shared == {SNAPSHOT_AS_OF, SNAPSHOT_KEYS}
+    kinds = {family.kind for family in LAYOUT.families if family.is_shared}
+    assert kinds == {"gauge"}
+
+
+def test_keys_are_counted_by_version_and_by_what_they_were_answered_with() -> None:
+    metrics = Metrics(LAYOUT, memoryview(bytearray(LAYOUT.size_bytes(1))), 0)
+    for at, answered in enumerate(Answered, 1):
+        metrics.add(LAYOUT.slot(ANSWERS, "fraud", "1", answered), at)
+    for at, answered in enumerate(Answered, 1):
+        assert total(metrics, ANSWERS, "fraud", "1", answered) == [at]
+        assert total(metrics, ANSWERS, "churn", "3", answered) == [0]
+    assert total(metrics, STORE_REQUESTS, "answered") == [0]
+    assert total(metrics, STORE_REQUESTS, "failed") == [0]

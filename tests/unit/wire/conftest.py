@@ -198,3 +198,17 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.loop.close()
+
+
+@pytest.fixture
+def make_bench() -> Iterator[Callable[[], Bench]]:
+    """Make as many benches as are asked for."""
+    made: list[Bench] = []
+
+    def make() -> Bench:
+        made.append(Bench())
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.loop.close()

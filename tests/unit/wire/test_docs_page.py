@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from shelves import Keyed, Shelf, stored
 
 from twofold.model.signature import Field, Output, Signature
 from twofold.serving.service import Service
@@ -118,6 +119,20 @@ def test_every_route_shown_is_one_of_the_servers(bench: Any) -> None:
         ["GET", "/v2/models/churn/versions/2"],
     ]
     for method, path in shown:
+        wrong = "GET" if method == "POST" else "POST"
+        assert bench.ask(wrong, path).status == 405, path
+
+
+def test_answers_by_key_are_shown_where_there_are_any(bench: Any) -> None:
+    keyed = Keyed(bench, Shelf(a=stored(7.5))).open()
+    shown = Page(bench.ask("GET", "/docs").body).rows
+    answers = [row[:2] for row in shown if "answers" in "".join(row[:2])]
+    assert answers == [
+        ["GET", "/v1/models/churn/answers/{key}"],
+        ["POST", "/v1/models/churn/answers"],
+    ]
+    assert keyed.get("a")[0] == 200
+    for method, path in answers:
         wrong = "GET" if method == "POST" else "POST"
         assert bench.ask(wrong, path).status == 405, path
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from json_schema import admits
+from shelves import Keyed, Shelf, origin_of, stored
 
+from twofold.hybrid.settings import AnswerSettings
 from twofold.serving.settings import ServeSettings
-from twofold.wire.openapi import openapi
+from twofold.wire.openapi import NO_ANSWERS, openapi
 from twofold.wire.statuses import STATUSES
 
 PREDICT = "/v1/models/churn/predict"
@@ -25,9 +27,10 @@ def infer_body(amounts: list[Any], plans: list[Any], **more: Any) -> dict[str, A
     return {"inputs": inputs, **more}
 
 
-def document_of(bench: Any, **settings: Any) -> Any:
+def document_of(bench: Any, *, answering: Any = NO_ANSWERS, **settings: Any) -> Any:
     """Make the document of the bench's models, as it is read from the wire."""
-    made = openapi(bench.service, ServeSettings(max_rows=3, **settings), version="9.9")
+    limits = ServeSettings(max_rows=3, **settings)
+    made = openapi(bench.service, limits, version="9.9", answering=answering)
     return json.loads(json.dumps(made))
 
 
@@ -185,7 +188,7 @@ def test_every_status_and_code_is_explained(bench: Any) -> None:
     }
     assert told == STATUSES
     assert responses["503"]["description"] == (
-        "Service Unavailable: draining, overloaded, too_many_connections"
+        "Service Unavailable: draining, stale, store_unavailable, overloaded, too_many_connections"
     )
 
 
@@ -298,3 +301,122 @@ def test_example_of_the_sample_is_the_example_of_the_document(bench: Any) -> Non
         "one": {"value": {"row": churn.example}},
         "many": {"value": {"rows": [churn.example]}},
     }
+
+
+# Answers by key
+
+ASK = "/v1/models/churn/answers"
+BY_KEY = f"{ASK}/{{key}}"
+ROW = {"amount": 1.5, "plan": "pro"}
+
+
+@pytest.fixture
+def keyed(bench: Any) -> Keyed:
+    old = origin_of(run_id="", source="live", as_of=origin_of().as_of.replace(year=2020))
+    shelf = Shelf(a=stored(7.5), b=stored(8.5, features=ROW), old=stored(1.0, origin=old))
+    return Keyed(bench, shelf).open("churn", "risk", max_keys=3)
+
+
+@pytest.fixture
+def answering(keyed: Keyed) -> Any:
+    """The document of a server whose models answer by key."""
+    return json.loads(keyed.bench.ask("GET", "/openapi.json").body)
+
+
+def test_answers_by_key_are_described_only_where_there_are_any(bench: Any, answering: Any) -> None:
+    assert not any("answers" in path for path in document_of(bench)["paths"])
+    described = [path for path in answering["paths"] if "answers" in path]
+    assert described == [BY_KEY, ASK, BY_KEY.replace("churn", "risk"), "/v1/models/risk/answers"]
+    every = [item for path in described for item in answering["paths"][path].values()]
+    names = {operation["operationId"] for operation in every}
+    assert names == {"answer-churn", "ask-churn", "answer-risk", "ask-risk"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"key": "a"},
+        {"key": "old", "max_age_s": 60},
+        {"key": "a", "row": ROW, "keep": True},
+        {"key": 17, "row": [1.5, None], "row_as_of": "2026-01-31T00:00:00Z"},
+        {"key": "b", "changes": {"amount": 2.0}},
+        {"key": "a", "row": None, "changes": None, "max_age_s": None, "keep": None},
+        {"keys": ["a", "none", 17], "max_age_s": 1e9},
+        {"keys": []},
+    ],
+)
+def test_body_that_asks_by_key_is_as_described_and_so_is_its_answer(
+    keyed: Keyed, answering: Any, body: Any
+) -> None:
+    assert admits(body_schema(answering, ASK), body, answering)
+    status, answer = keyed.post(body)
+    assert status == 200
+    assert admits(answer_schema(answering, ASK), answer, answering)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"key": None},
+        {"key": 1.5},
+        {"key": "a", "row": 5},
+        {"key": "a", "row": {"amount": "x", "plan": None}},
+        {"key": "b", "changes": {"amuont": 1.0}},
+        {"key": "b", "changes": {"amount": "x"}},
+        {"key": "a", "keep": 1},
+        {"key": "a", "max_age_s": -1},
+        {"key": "a", "row_as_of": 17},
+        {"key": "a", "more": 1},
+        {"keys": ["a"] * 4},
+        {"keys": "a"},
+        {"keys": ["a"], "row": None},
+        {"keys": ["a"], "key": "a"},
+    ],
+)
+def test_body_that_asks_for_nothing_is_not_as_described_and_its_refusal_is(
+    keyed: Keyed, answering: Any, body: Any
+) -> None:
+    assert not admits(body_schema(answering, ASK), body, answering)
+    status, answer = keyed.post(body)
+    assert status in {413, 422}
+    described = operation_of(answering, ASK)["responses"][str(status)]["$ref"]
+    assert described == f"#/components/responses/{status}"
+    assert admits(answering["components"]["schemas"]["Error"], answer, answering)
+
+
+@pytest.mark.parametrize("key", ["a", "old", "b?max_age_s=1"])
+def test_answer_to_get_by_key_is_as_described(keyed: Keyed, answering: Any, key: str) -> None:
+    operation = answering["paths"][BY_KEY]["get"]
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    status, answer = keyed.get(key)
+    assert status == 200
+    assert admits(schema, answer, answering)
+    assert not admits(schema, answer | {"source": "guess"}, answering)
+    parameters = answering["components"]["parameters"]
+    named = [parameters[item["$ref"].rpartition("/")[2]] for item in operation["parameters"]]
+    assert [(item["name"], item["in"], item["required"]) for item in named[-2:]] == [
+        ("key", "path", True),
+        ("max_age_s", "query", False),
+    ]
+
+
+def test_limits_and_refusals_of_answers_by_key_are_those_of_the_settings(bench: Any) -> None:
+    policy = {"risk": AnswerSettings(max_keys=7)}
+    document = document_of(bench, answering=policy, api_keys="keys.toml")
+    _, many = document["components"]["schemas"]["risk-ask"]["oneOf"]
+    assert many["properties"]["keys"]["maxItems"] == 7
+    told = {
+        int(status)
+        for path in ("/v1/models/risk/answers", "/v1/models/risk/answers/{key}")
+        for operation in document["paths"][path].values()
+        for status in operation["responses"]
+    }
+    assert {200, 400, 401, 403, 404, 413, 422, 429, 500, 503, 504} <= told
+
+
+def test_examples_of_asking_by_key_are_as_described(answering: Any) -> None:
+    content = operation_of(answering, ASK)["requestBody"]["content"]["application/json"]
+    assert set(content["examples"]) == {"one", "many"}
+    for example in content["examples"].values():
+        assert admits(body_schema(answering, ASK), example["value"], answering)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from twofold.hybrid.settings import AnswerSettings
 from twofold.wire.docs_page import HEADERS
 from twofold.wire.openapi import openapi
 from twofold.wire.pages import Pages
@@ -43,6 +44,15 @@ def test_document_is_that_of_the_served_models(bench: Any, pages: Pages) -> None
     document = openapi(bench.service, bench.settings, version="9.9")
     assert rest["type"] == "http.response.body"
     assert msgspec.json.decode(rest["body"]) == msgspec.json.decode(msgspec.json.encode(document))
+
+
+def test_pages_tell_what_answers_by_key(bench: Any) -> None:
+    answering = {"churn": AnswerSettings(max_keys=7)}
+    pages = Pages(bench.service, bench.settings, version="9.9", answering=answering)
+    document = msgspec.json.decode(sent_for(pages, "/openapi.json")[1]["body"])
+    assert "/v1/models/churn/answers" in document["paths"]
+    assert "/v1/models/risk/answers" not in document["paths"]
+    assert b"/v1/models/churn/answers" in sent_for(pages, "/docs")[1]["body"]
 
 
 def test_page_comes_with_all_that_guards_it(pages: Pages) -> None:
