@@ -165,6 +165,6 @@ class PlainIndex:
             tag, row = PAIR.unpack_from(self._bytes, self._entries_at + ENTRY.itemsize * at)
             if tag == wanted and row < self._rows:
                 first, last = OFFSETS.unpack_from(self._offsets, 8 * row)
-                if first <= last <= len(self._data) and self._data[first:last] == key:
+                if first <= last <= len(self._data) and bytes(self._data[first:last]) == key:
                     return row
         return -1

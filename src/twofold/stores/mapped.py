@@ -87,7 +87,7 @@ def _values(path: Path, snapshot: Snapshot) -> Any:
     return _numbers(path, FORMATS[snapshot.type], snapshot.rows)
 
 
-def _numbers(path: Path, format: str, count: int | None = None) -> Any:  # noqa: A002 - as `cast`
+def _numbers(path: Path, format: Any, count: int | None = None) -> Any:  # noqa: A002 - as `cast`
     """The numbers of a file, of which there are so many."""
     found = memoryview(map_file(path))
     width = struct.calcsize(format)
