@@ -209,7 +209,7 @@ class EmbeddedReader:
         opened, live, words = self._open, self._live, self._words
         if opened is None or live is None or words is None:
             return Found(None, [None] * len(keys))
-        if words.live_bytes != live.read_bytes:
+        if words.live != live.seen:
             live.follow(words)
         if live.read_bytes:
             return Found(
