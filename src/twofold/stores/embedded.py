@@ -177,6 +177,14 @@ class EmbeddedPublication:
         with contextlib.suppress(OSError):
             self._clean()
 
+    def discard(self, snapshot: Snapshot) -> None:
+        """See `Publication`."""
+        with _told(self._folder):
+            if snapshot.name in {item.name for item in read_pointer(self._folder).kept}:
+                return
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self._folder / snapshot.name)
+
     def _clean(self) -> None:
         """Delete what the pointer doesn't lead to: who reads it has it mapped, and reads on."""
         kept = {item.name for item in self._pointer.kept}
