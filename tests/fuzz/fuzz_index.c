@@ -155,7 +155,23 @@ static uint64_t telling_word(const struct keys *whole) {
     return one_in(4) ? word() : words[below(sizeof words / sizeof *words)];
 }
 
+/* Move a key as a whole to where there is none of it, perhaps before the first. */
+static void move_key(struct file *offsets) {
+    uint64_t *ends = (uint64_t *)offsets->bytes;
+    const uint32_t rows = (uint32_t)(offsets->size / 8 - 1);
+    if (!rows) return;
+    const uint32_t row = below(rows);
+    const uint64_t by = one_in(4) ? word() : between(1, 2 * MAX_KEY);
+    const uint64_t shift = one_in(2) ? by : 0 - by;
+    ends[row] += shift;
+    ends[row + 1] += shift;
+}
+
 static void mutate(struct file files[FILES], const struct keys *whole) {
+    if (one_in(12)) {
+        move_key(&files[OFFSETS]);
+        return;
+    }
     struct file *file = &files[one_in(8) ? KEYS : one_in(3) ? OFFSETS : INDEX];
     const size_t width = one_in(2) ? 4 : 8;
     if (one_in(12)) { /* longer or shorter; offsets stay numbers, as the module sees to */
