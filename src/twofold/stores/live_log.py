@@ -20,8 +20,8 @@ from twofold.stores.words import Words
 
 MAX_BYTES = 32 << 20
 """Of a log: also what each reader holds in memory, more or less."""
-HEAD = struct.Struct("<III")
-"""Before each record: the lengths of key and value, and the checksum of both, from its place on."""
+HEAD, LENGTHS = struct.Struct("<I"), struct.Struct("<II")
+"""A record: a checksum of the rest and of its place, the lengths of key and value, and these."""
 
 
 def log_path(folder: Path, switches: int) -> Path:
@@ -66,15 +66,17 @@ class LiveLog:
 
     def _take(self, data: bytes) -> None:
         at = 0
-        while at + HEAD.size <= len(data):
-            key_bytes, value_bytes, check = HEAD.unpack_from(data, at)
-            begins = at + HEAD.size
-            ends = begins + key_bytes + value_bytes
-            record = data[begins:ends]
+        while at + HEAD.size + LENGTHS.size <= len(data):
+            (check,) = HEAD.unpack_from(data, at)
+            key_bytes, value_bytes = LENGTHS.unpack_from(data, at + HEAD.size)
+            ends = at + HEAD.size + LENGTHS.size + key_bytes + value_bytes
+            record = data[at + HEAD.size : ends]
             # What a loss of power took out of the middle is no record, nor is what comes after.
-            if zlib.crc32(record, self.read_bytes + at) != check or not record:
+            if check != _check(record, self.read_bytes + at):
                 return
-            self._known[record[:key_bytes]] = decode_value(record[key_bytes:], self._origins)
+            value_at = LENGTHS.size + key_bytes
+            key, value = record[LENGTHS.size : value_at], record[value_at:]
+            self._known[key] = decode_value(value, self._origins)
             at = ends
 
     def append(self, key: bytes, stored: Stored, words: Words) -> bool:
@@ -89,8 +91,8 @@ class LiveLog:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             whole = words.live_bytes(self._switches)
-            check = zlib.crc32(key + value, whole)
-            record = HEAD.pack(len(key), len(value), check) + key + value
+            record = LENGTHS.pack(len(key), len(value)) + key + value
+            record = HEAD.pack(_check(record, whole)) + record
             if words.switches != 2 * self._switches or whole + len(record) > MAX_BYTES:
                 return False
             # Behind what is whole there may be what somebody who died had begun.
@@ -102,3 +104,8 @@ class LiveLog:
         finally:
             os.close(descriptor)
         return True
+
+
+def _check(record: bytes, place: int) -> int:
+    """A checksum that neither zeros have nor a record that was written for another place."""
+    return zlib.crc32(record, place + 1)
