@@ -62,7 +62,7 @@ def bins_of(column: pa.Array) -> Spread:
             return Spread()
         at = (np.arange(1, BINS) * len(values)) // BINS
         # Where most are the same, as 0, what becomes less than that has left its bin, too.
-        less = np.nextafter(values[:1], -np.inf)
+        less = np.nextafter(values[:1], np.finfo(np.float64).min)
         return Spread(edges=tuple(dict.fromkeys([*less.tolist(), *values[at].tolist()])))
     counted = column.cast(pa.string()).value_counts()
     pairs = [(item["counts"].as_py(), item["values"].as_py()) for item in counted]
