@@ -139,6 +139,12 @@ def runs(tmp_path: Path) -> Runs:
 
 
 @pytest.fixture(scope="session")
+def new_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Runs]:
+    """Make a folder for runs that several tests share."""
+    return lambda: Runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
 def model() -> type[Model]:
     return Model
 
