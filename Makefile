@@ -113,7 +113,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 requirements: ## Resolve requirements/*.txt anew from pyproject.toml and requirements/*.in
 	$(COMPILE) $(UPGRADE) pyproject.toml requirements/dev.in \
 		--extra delta --extra duckdb --extra lightgbm --extra objects --extra onnx --extra otel \
-		--extra ray --extra sklearn --extra sql --output-file requirements/dev.txt
+		--extra postgresql --extra ray --extra redis --extra sklearn --extra sql \
+		--output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml requirements/build.in --constraint requirements/dev.txt \
 		--extra onnx --extra sklearn --output-file requirements/demo.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt \

@@ -119,4 +119,13 @@ def _lua(request: Request, folder: Path) -> str:
             'wrk.body = file:read("*a")',
             "file:close()",
         ]
+    if request.paths:
+        # Each in turn, rendered once: what the client costs is the same for one as for many.
+        listed = ", ".join(json.dumps(path) for path in request.paths)
+        lines += [
+            f"local paths, at, rendered = {{{listed}}}, 0, {{}}",
+            "function init() for i, path in ipairs(paths) do",
+            ' rendered[i] = wrk.format("GET", path) end end',
+            "function request() at = at % #rendered + 1 return rendered[at] end",
+        ]
     return "\n".join(lines) + DONE

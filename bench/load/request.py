@@ -19,6 +19,7 @@ class Request:
         type: The body's content type.
         headers: Further headers.
         expect: Text that every good answer has in it; empty: any 200 is good.
+        paths: What a closed loop asks in turn instead of `path`, by GET.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Request:
     type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     expect: str = ""
+    paths: tuple[str, ...] = ()
 
     def ask(self, port: int) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Send it once: status, headers, body."""

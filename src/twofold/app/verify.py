@@ -1,4 +1,7 @@
-"""Proving parity on one's own rows: batch, real time and the original, compared."""
+"""Proving parity on one's own rows: batch, real time and the original, compared.
+
+In process, and from end to end: see `verify_paths`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from twofold.app.verify_paths import Way, verify_paths
 from twofold.errors import InvalidInput
 from twofold.model import arrow
 from twofold.model.columns import check_columns, check_names
+from twofold.model.record import ModelVersion
 from twofold.model.registry import Registry
 from twofold.model.rows import check_row
 from twofold.model.tables import is_csv, one_batch, sample_table, text_table
@@ -33,6 +38,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         speeds: Rows whose bits differ between batch and real time.
         original: How the predictions compare with the original library's.
         examples: The first disagreements, readable.
+        ways: The same from end to end: a batch run, a snapshot, a server; empty if left out.
     """
 
     model: str
@@ -42,6 +48,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     speeds: int
     original: str
     examples: list[str]
+    ways: list[Way] = []
 
     def text(self) -> str:
         """The report for people."""
@@ -52,10 +59,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"original: {self.original}",
             *self.examples,
         ]
+        for way in self.ways:
+            verdict = "equal bit for bit" if not way.differing else f"{way.differing} rows differ"
+            lines += [f"{way.name}: {way.rows:,} rows, {verdict}", *way.examples]
         return "\n".join(lines)
 
 
-def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Report:
+def verify(
+    reference: str, path: str, *, registry: Path, max_rows: int, end_to_end: bool = True
+) -> Report:
     """Predict rows of a file at both speeds and with the original, and compare.
 
     Args:
@@ -63,6 +75,7 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
         path: A Parquet, CSV or Arrow file with the model's fields.
         registry: The registry's folder.
         max_rows: Rows compared, spread evenly over the file's first 100,000.
+        end_to_end: Whether a batch run, a snapshot and a server are compared, too.
 
     Raises:
         InvalidInput: No row of the file fits the signature.
@@ -84,21 +97,7 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
     numbers = spread if checked.valid is None else spread[checked.valid]
     if not columns.num_rows:
         raise InvalidInput(f"{path}: {checked.problems[0].field}: {checked.problems[0].reason}")
-    artifact = record.artifacts["original"]
-    opened.check_artifact(record, artifact)
-    folder = opened.folder(record.name, record.version)
-    original = Door(
-        open_runtime(
-            artifact,
-            folder,
-            record.signature,
-            record.output,
-            trust_pickle=record.trust_pickle,
-        ),
-        record.signature,
-        record.output,
-        rows_per_call=record.rows_per_call,
-    )
+    original = _original(opened, record)
     # What the model fails on is quarantined in batch and answered with its failure in real time.
     parts, failures = predict_apart(columns, predictor.batch_door.columns)
     if not parts:
@@ -116,12 +115,30 @@ def verify(reference: str, path: str, *, registry: Path, max_rows: int) -> Repor
         many = [column[index : index + 1] for column in batch]
         if not all(same_bits(np.array([a], b.dtype), b) for a, b in zip(one, many, strict=True)):
             differing.append(f"row {numbers[index]}: {one} in real time, {many} in batch")
+    passed = difference.passed and not differing
+    # What differs in process needs no longer way to be found.
+    ways = verify_paths(record, registry, columns, batch) if end_to_end and passed else []
     return Report(
         model=f"{record.name}@{record.version}",
         rows=columns.num_rows,
         refused=len(checked.problems) + len(failures),
-        passed=difference.passed and not differing,
+        passed=passed and not any(way.differing for way in ways),
         speeds=len(differing),
         original=difference.reason,
         examples=differing[:MAX_SHOWN],
+        ways=ways,
     )
+
+
+def _original(opened: Registry, record: ModelVersion) -> Door:
+    """The version as its own library predicts it."""
+    artifact = record.artifacts["original"]
+    opened.check_artifact(record, artifact)
+    runtime = open_runtime(
+        artifact,
+        opened.folder(record.name, record.version),
+        record.signature,
+        record.output,
+        trust_pickle=record.trust_pickle,
+    )
+    return Door(runtime, record.signature, record.output, rows_per_call=record.rows_per_call)

@@ -316,15 +316,29 @@ def predict(model: str, row: str, registry: str | None, as_json: bool) -> None: 
     show_default=True,
     help="Rows compared, spread over the first 100,000 of the input.",
 )
+@click.option(
+    "--in-process", is_flag=True, help="Leave the batch run, the snapshot and the server out."
+)
 @registry_option
 @json_option
 @command
-def verify(model: str, input_file: str, rows: int, registry: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Prove parity on your own data: batch and real time, bit for bit, and the original."""
+def verify(
+    model: str,
+    input_file: str,
+    rows: int,
+    in_process: bool,  # noqa: FBT001
+    registry: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Prove parity on your own data: batch and real time, bit for bit, and the original.
+
+    In this process, and from end to end: a batch run of the rows, a snapshot of it, and
+    a server that is asked by row and by key.
+    """
     from twofold.app.verify import verify as verify_rows  # noqa: PLC0415 - the numeric libraries
 
     root = settings_from({"registry": registry}).registry
-    report = verify_rows(model, input_file, registry=root, max_rows=rows)
+    report = verify_rows(model, input_file, registry=root, max_rows=rows, end_to_end=not in_process)
     if as_json:
         print_json(report)
     else:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from twofold.durable import make_durably, sync
 from twofold.errors import (
     CommitUnknown,
@@ -255,7 +257,7 @@ class EmbeddedReader:
         kept = live.get(key)
         if kept is None:
             return stored
-        return kept._replace(features=stored and stored.features)
+        return msgspec.structs.replace(kept, features=stored and stored.features)
 
     def keep(self, key: bytes, stored: Stored, snapshot: Snapshot) -> bool:
         """See `LocalReader`."""
@@ -310,6 +312,6 @@ class EmbeddedReader:
             where = str(self._folder / current.name)
             raise InvalidInput(problem(where, "a snapshot", str(error), fix)) from error
         self._open, self.switches = opened, pointer.switches
-        self._find = opened.find
+        self._find = opened.quick
         self._live = LiveLog(self._folder, pointer.switches, Origins(current))
         return True

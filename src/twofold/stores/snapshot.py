@@ -6,7 +6,7 @@ Values only: how a pointer moves is decided here, and moved by a store.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -129,7 +129,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     predicted_at: datetime
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """What a store has for a key.
 
     Attributes:

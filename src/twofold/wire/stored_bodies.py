@@ -36,6 +36,7 @@ def stored_bodies(
     """
     find = reader.find_one
     add, shown = service.metrics.add, asking.shown
+    is_single = len(served.output.names) == 1
     stored_slot, live_slot = (
         served.answer_slots[Answered.STORED],
         served.answer_slots[Answered.LIVE],
@@ -64,8 +65,10 @@ def stored_bodies(
                 return None
             last_ms, behind = age_ms, before + encode(age_ms / 1000) + after
         add(slot)
-        name = b'"' + key + b'"' if key.isalnum() else encode(key.decode())
-        prediction = encode(shown(stored.predictions))
-        return b'{"key":' + name + b',"prediction":' + prediction + behind
+        given = stored.predictions
+        prediction = encode(given[0] if is_single else shown(given))
+        if key.isalnum():
+            return b'{"key":"%b","prediction":%b%b' % (key, prediction, behind)
+        return b'{"key":%b,"prediction":%b%b' % (encode(key.decode()), prediction, behind)
 
     return answer

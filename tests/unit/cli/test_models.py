@@ -405,14 +405,14 @@ def test_whatever_the_row_the_answer_is_a_prediction_or_an_error_never_a_trace(
 
 
 def test_a_sound_version_is_verified(cli: Any) -> None:
-    result = cli("verify", "price", "rows.parquet")
+    result = cli("verify", "price", "rows.parquet", "--in-process")
     assert result.stdout.splitlines() == [
         "price@1: 20 rows compared, 0 do not fit",
         "batch and real time: equal bit for bit",
         "original: bit-equal on 20 rows",
     ]
     assert result.stderr == ""
-    assert cli.json("verify", "price", "rows.parquet", "--rows", "7") == {
+    assert cli.json("verify", "price", "rows.parquet", "--in-process", "--rows", "7") == {
         "model": "price@1",
         "rows": 7,
         "refused": 0,
@@ -420,13 +420,14 @@ def test_a_sound_version_is_verified(cli: Any) -> None:
         "speeds": 0,
         "original": "bit-equal on 7 rows",
         "examples": [],
+        "ways": [],
     }
 
 
 def test_a_difference_is_a_failure_whose_report_is_the_result(cli: Any) -> None:
-    report = cli.json("verify", "price", "rows.parquet", code=1, DRIFT="1")
+    report = cli.json("verify", "price", "rows.parquet", "--in-process", code=1, DRIFT="1")
     assert (report["passed"], report["speeds"], len(report["examples"])) == (False, 20, 3)
-    result = cli("verify", "price", "rows.parquet", code=1, DRIFT="1")
+    result = cli("verify", "price", "rows.parquet", "--in-process", code=1, DRIFT="1")
     assert "batch and real time: 20 rows differ\n" in result.stdout
     assert result.stderr == ""
 
@@ -434,7 +435,7 @@ def test_a_difference_is_a_failure_whose_report_is_the_result(cli: Any) -> None:
 def test_rows_that_do_not_fit_are_counted(cli: Any, table: Callable[[int], pa.Table]) -> None:
     spoilt = table(3).set_column(1, "x", pa.array([1.0, None, 2.0]))
     pq.write_table(spoilt, "spoilt.parquet")
-    report = cli.json("verify", "price", "spoilt.parquet")
+    report = cli.json("verify", "price", "spoilt.parquet", "--in-process")
     assert (report["rows"], report["refused"], report["passed"]) == (2, 1, True)
 
 
@@ -456,7 +457,7 @@ def test_what_cannot_be_verified_is_an_error(
 
 @pytest.mark.parametrize("rows", ["0", "-1", "x", "1.5"])
 def test_a_number_of_rows_that_is_none_is_wrong_usage(cli: Any, rows: str) -> None:
-    said = cli.said("verify", "price", "rows.parquet", "--rows", rows, code=2)
+    said = cli.said("verify", "price", "rows.parquet", "--in-process", "--rows", rows, code=2)
     assert "Error: Invalid value for '--rows': " in said
 
 
@@ -470,7 +471,7 @@ def test_a_number_of_rows_that_is_none_is_wrong_usage(cli: Any, rows: str) -> No
         ["models", "price"],
         ["alias", "price", "night", "1"],
         ["predict", "price", "--row", '[1, "a"]'],
-        ["verify", "price", "rows.parquet"],
+        ["verify", "price", "rows.parquet", "--in-process"],
         ["pack", "cli_rules:no", "--name", "m", "--sample", "rows.parquet"],
     ],
     ids=lambda arguments: " ".join(arguments[:2]),

@@ -470,7 +470,7 @@ class Rounds(LosesKey):
         for key, stored in self._found(snapshot, keys):
             assert stored is not None
             bits = struct.pack("<q", struct.unpack("<q", struct.pack("<d", 14.0))[0] + 1)
-            wrong = stored._replace(predictions=struct.unpack("<d", bits))
+            wrong = msgspec.structs.replace(stored, predictions=struct.unpack("<d", bits))
             found.append(wrong if key == b"c7" else stored)
         return found
 
@@ -484,7 +484,7 @@ class Misdates(LosesKey):
             assert stored is not None
             at = stored.origin.predicted_at + timedelta(microseconds=1)
             origin = msgspec.structs.replace(stored.origin, predicted_at=at)
-            found.append(stored._replace(origin=origin) if key == b"c7" else stored)
+            found.append(msgspec.structs.replace(stored, origin=origin) if key == b"c7" else stored)
         return found
 
 
@@ -496,7 +496,7 @@ class MixesFeatures(LosesKey):
         for key, stored in self._found(snapshot, keys):
             assert stored is not None
             assert stored.features is not None
-            wrong = stored._replace(features={**stored.features, "amount": 8.0})
+            wrong = msgspec.structs.replace(stored, features={**stored.features, "amount": 8.0})
             found.append(wrong if key == b"c7" else stored)
         return found
 
@@ -506,7 +506,8 @@ class LosesFeatures(LosesKey):
 
     def find(self, snapshot: Snapshot, keys: Sequence[bytes]) -> list[Stored | None]:
         return [
-            stored and stored._replace(features=None) for _, stored in self._found(snapshot, keys)
+            stored and msgspec.structs.replace(stored, features=None)
+            for _, stored in self._found(snapshot, keys)
         ]
 
 

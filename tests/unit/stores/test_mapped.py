@@ -84,7 +84,11 @@ def test_every_row_is_found_as_it_was_written_in_whatever_parts(
         assert plain is not None
         assert plain.features is None
         assert plain.origin is stored.origin
-    assert found.find(b"\xffno key") is None
+        quick = found.quick(key.encode())
+        assert quick is not None
+        assert [bits(value) for value in quick.predictions] == [bits(c[at]) for c in columns]
+        assert quick.origin is stored.origin
+    assert found.find(b"\xffno key") is found.quick(b"\xffno key") is None
 
 
 def test_rows_of_the_run_share_its_origin_and_repaired_ones_have_their_own(tmp_path: Path) -> None:
