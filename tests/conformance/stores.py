@@ -158,6 +158,9 @@ def _publish(store: Any, model: str, first: int, last: int, moment: str) -> None
 
 def _read(store: Any, model: str, last: int) -> dict[str, Any]:
     reading, until_s = Reading(store, model), time.monotonic() + MAX_READ_S
+    reading.find(KEYS[:1])
+    sys.stdout.write("reading\n")
+    sys.stdout.flush()
     seen: list[int] = []
     reads = missing = mixed = back = 0
     while time.monotonic() < until_s and (not seen or seen[-1] < last):

@@ -601,6 +601,9 @@ def test_many_keys_and_many_calls_at_once_are_answered(place: Place) -> None:
 def test_readers_see_whole_snapshots_while_they_are_switched(place: Place) -> None:
     publish(place.store, place.model)
     readers = [place.child("read", 51) for _ in range(2)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "reading\n"
     for number in range(2, 52):
         assert publish(place.store, place.model).number == number
     for reader in readers:
