@@ -377,6 +377,22 @@ def test_what_was_not_pointed_to_is_deleted(place: Place) -> None:
         assert publication.verify(first) == ROWS
 
 
+def test_what_is_discarded_is_deleted_at_once_unless_it_is_pointed_to(place: Place) -> None:
+    first, second = (publish(place.store, place.model) for _ in range(2))
+    with place.store.publishing(place.model) as publication:
+        third = snapshot_of(place.model, 3, ROWS)
+        publication.write(third, numbered(third))
+        for snapshot in [first, second, third, third, snapshot_of(place.model, 4, ROWS)]:
+            publication.discard(snapshot)
+        assert is_gone(publication, third)
+        assert publication.verify(first) == publication.verify(second) == ROWS
+        fourth = snapshot_of(place.model, 4, ROWS)
+        publication.write(fourth, numbered(fourth))
+        publication.point(switched(publication.pointer, fourth))
+        publication.discard(fourth)
+        assert publication.verify(fourth) == ROWS
+
+
 def test_the_previous_snapshot_is_kept_and_older_ones_are_deleted(place: Place) -> None:
     first, second, third = (publish(place.store, place.model) for _ in range(3))
     pointer = place.store.pointer(place.model)

@@ -233,6 +233,12 @@ class PostgresqlPublication:
         except msgspec.DecodeError as error:
             raise self._unlike(snapshot, f"a value that says: {error}") from error
 
+    def discard(self, snapshot: Snapshot) -> None:
+        """See `Publication`."""
+        with _told(self._address):
+            self._drop(self._table(snapshot))
+        self._written.pop(snapshot.name, None)
+
     def point(self, pointer: Pointer) -> None:
         """See `Publication`."""
         try:
@@ -328,17 +334,22 @@ class PostgresqlPublication:
         session, schema, model = self._session, self._address.schema, self._model
         with session.transaction(STALL_S):
             self._ask(asked.FORGET_LIVE, model, self._pointer.switches)
-        names = {item.name for item in self._pointer.kept}
         for (table,) in session.ask(asked.TABLES, schema, asked.prefix_of(model)):
             # Who can't have it now leaves it to the next one.
-            with contextlib.suppress(Failed), session.transaction(STALL_S):
-                session.ask(f"SET LOCAL lock_timeout = '{DROP_WAIT_S}s'")
-                # Nobody sends a reader to it before it is gone, whatever he believes to hold.
-                found = _bytes_in(self._ask(asked.POINTER_TO_KEEP, model))
-                there = _decoded(found, self._address, model)
-                kept = names | {item.name for item in there.kept}
-                if table not in {asked.table_of(model, name) for name in kept}:
-                    self._ask(asked.DROP, table=table)
+            with contextlib.suppress(Failed):
+                self._drop(table)
+
+    def _drop(self, table: str) -> None:
+        """Delete a snapshot that the pointer doesn't lead to."""
+        model = self._model
+        with self._session.transaction(STALL_S):
+            self._session.ask(f"SET LOCAL lock_timeout = '{DROP_WAIT_S}s'")
+            # Nobody sends a reader to it before it is gone, whatever he believes to hold.
+            found = _bytes_in(self._ask(asked.POINTER_TO_KEEP, model))
+            there = _decoded(found, self._address, model)
+            kept = {item.name for item in (*self._pointer.kept, *there.kept)}
+            if table not in {asked.table_of(model, name) for name in kept}:
+                self._ask(asked.DROP, table=table)
 
     def _ask(self, template: str, *values: Any, table: str = "") -> list[tuple[Any, ...]]:
         return self._session.ask(render(template, self._address.schema, table), *values)

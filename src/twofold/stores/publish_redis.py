@@ -165,7 +165,7 @@ def publishing_redis(server: Server, model: str, *, lease_s: float) -> Generator
         try:
             yield publication
         finally:
-            publication.discard()
+            publication.discard_all()
     finally:
         lock.release()
 
@@ -285,7 +285,13 @@ class RedisPublication:
             if name.decode() not in kept:
                 self._delete(name.decode(), int(rows))
 
-    def discard(self) -> None:
+    def discard(self, snapshot: Snapshot) -> None:
+        """See `Publication.discard`; of what was written here."""
+        if snapshot.name in self._begun:
+            self._delete(snapshot.name, self._begun[snapshot.name])
+            del self._begun[snapshot.name]
+
+    def discard_all(self) -> None:
         """Delete what was written here and not pointed to."""
         with contextlib.suppress(StoreUnavailable):  # The next publisher does.
             for name, rows in self._begun.items():

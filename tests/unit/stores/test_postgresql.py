@@ -188,6 +188,21 @@ def test_tables_are_made_where_they_lack_and_a_schema_too(
     assert server.asked.count("CREATE SCHEMA") == 1
 
 
+def test_a_discarded_snapshot_is_dropped_unless_somebody_is_sent_to_it(
+    server: Server, store: PostgresqlStore
+) -> None:
+    with store.publishing("churn") as publication:
+        publication.discard(snapshot(1))
+        assert server.asked.count("DROP TABLE") == 1
+        # Whatever the publisher believes, this is where readers go.
+        server.pointer = encode_pointer(Pointer(switches=1, current=snapshot(1)))
+        publication.discard(snapshot(1))
+        assert server.asked.count("DROP TABLE") == 1
+        server.says = {"DROP TABLE": Failed("canceling statement", "55P03", is_lost=False)}
+        with pytest.raises(StoreUnavailable, match="canceling statement"):
+            publication.discard(snapshot(2))
+
+
 def test_rows_are_sent_in_pieces_between_a_beginning_and_an_end(
     server: Server, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,31 @@ def test_what_the_pointer_does_not_lead_to_is_deleted() -> None:
     assert set(redis.hashes[WRITTEN]) == {b"000003-abcd", b"000004-abcd"}
 
 
+def test_a_snapshot_that_is_discarded_is_deleted_at_once_and_no_other() -> None:
+    redis = FakeRedis()
+    first = publish(redis, 1)
+    with publishing(redis) as publication:
+        second, third = write(publication, 2), write(publication, 3)
+        publication.discard(second)
+        publication.discard(first)
+        assert rows_in(redis) == {"1", "3"}
+        assert set(redis.hashes[WRITTEN]) == {b"000001-abcd", b"000003-abcd"}
+        publication.point(switched(publication.pointer, third))
+        publication.discard(third)
+        assert publication.verify(third) == len(KEYS)
+
+
+def test_a_snapshot_that_cannot_be_discarded_is_deleted_at_the_end() -> None:
+    redis = FakeRedis()
+    with publishing(redis) as publication:
+        second = write(publication, 2)
+        usual, redis.before = redis.before, failing(lambda commands: commands[0][0] == "UNLINK")
+        with pytest.raises(StoreUnavailable):
+            publication.discard(second)
+        redis.before = usual
+    assert rows_in(redis) == set()
+
+
 def test_live_predictions_are_deleted_with_the_switch() -> None:
     redis = FakeRedis()
     publish(redis, 1)
@@ -249,7 +274,8 @@ def test_who_lost_the_right_changes_nothing_of_anybody_else() -> None:
             with pytest.raises(LeaseHeld):
                 publication.write(snapshot_of(5, 200), [rows_of(KEYS, [1.0] * 200)])
             publication.sweep()
-            publication.discard()
+            publication.discard(mine)
+            publication.discard_all()
             assert other.verify(theirs) == 200
             other.point(switched(other.pointer, theirs))
     current = pointer(redis).current
