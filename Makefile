@@ -79,17 +79,18 @@ crash-matrix: $(DEV) ## Kill batch runs, break their disk, cut their power, and 
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30
-FUZZERS := build/fuzz_forest build/fuzz_http build/fuzz_linear build/fuzz_sketch
+FUZZERS := build/fuzz_forest build/fuzz_http build/fuzz_index build/fuzz_linear build/fuzz_sketch
 FUZZED := $(addprefix src/kernel/,forest.c forest_lookup.c forest_row.c inputs.c instructions.c \
 	linear.c link.c)
 build/fuzz_http: FUZZED := src/wire/plain.c
+build/fuzz_index: FUZZED := src/store/index.c
 build/fuzz_sketch: FUZZED := src/kernel/sketch.c
 SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 
-build/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h src/kernel/* src/wire/*)
+build/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h src/kernel/* src/store/* src/wire/*)
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZED) -Isrc/kernel -Isrc/wire -o $@ $< $(FUZZED) -lm
+	$(CC) $(SANITIZED) -Isrc/kernel -Isrc/store -Isrc/wire -o $@ $< $(FUZZED) -lm
 
 fuzz: $(FUZZERS) ## Fuzz the native code under sanitizers; FUZZ_S=300 for five minutes
 	@set -e; for fuzzer in $(FUZZERS); do \
@@ -112,7 +113,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 requirements: ## Resolve requirements/*.txt anew from pyproject.toml and requirements/*.in
 	$(COMPILE) $(UPGRADE) pyproject.toml requirements/dev.in \
 		--extra delta --extra duckdb --extra lightgbm --extra objects --extra onnx --extra otel \
-		--extra ray --extra sklearn --extra sql --output-file requirements/dev.txt
+		--extra postgresql --extra ray --extra redis --extra sklearn --extra sql \
+		--output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml requirements/build.in --constraint requirements/dev.txt \
 		--extra onnx --extra sklearn --output-file requirements/demo.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt \

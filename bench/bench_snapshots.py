@@ -18,11 +18,20 @@ from batch import NoRoom
 from common import scratch
 from processes import Failed
 from serving import NotStarted
-from snapshot_parts import get, http, publish, switch
+from snapshot_parts import away, get, http, publish, switch
 from snapshots import SnapshotLab
+from store_servers import NoServer
 from targets import Report
 
-PARTS = {"publish": publish.run, "get": get.run, "switch": switch.run, "http": http.run}
+PARTS = {
+    "publish": publish.run,
+    "get": get.run,
+    "switch": switch.run,
+    "http": http.run,
+    "away": away.run,
+}
+
+SYSTEM = (OSError, subprocess.SubprocessError)
 
 
 def main() -> None:
@@ -42,7 +51,14 @@ def main() -> None:
         for part in given.parts or PARTS:
             try:
                 PARTS[part](lab, report)
-            except (OSError, subprocess.SubprocessError, NotStarted, NoRoom, Failed) as error:
+            except (
+                OSError,
+                subprocess.SubprocessError,
+                NotStarted,
+                NoRoom,
+                NoServer,
+                Failed,
+            ) as error:
                 report.fail(error)
     report.end(given.json)
     sys.exit(bool(report.failed))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from serving import Server, all_cores, free_port
+from serving import Server, all_cores
 from snapshots import MODEL, SnapshotLab, key_of, publish_made
+from store_servers import redis_server
 from targets import Report, at_least, at_most
 
-from twofold.errors import StoreUnavailable
 from twofold.stores.open import open_store
 
 KEYS, CLIENTS = 20_000, 8
@@ -25,7 +25,6 @@ ASKED = 500
 """Keys that are asked for: few enough to be remembered."""
 HANG_S, BACK_S, DIE_S, END_S = 2.0, 4.0, 6.0, 8.0
 DEADLINE_S = 1.0
-START_S = 10.0
 ALL = at_least(1.0)
 LATEST = at_most(DEADLINE_S, "s")
 
@@ -49,20 +48,13 @@ def run(lab: SnapshotLab, report: Report) -> None:
     """Measure and print."""
     about = f"Redis hangs after {HANG_S:g} s, goes on, and is killed; {CLIENTS} clients"
     report.begin("away", about)
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    redis = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=lab.folder)
-    try:
-        url = f"redis://127.0.0.1:{port}"
-        _published(url, lab.keys(KEYS))
-        serving = lab.serving
-        serving.standard  # noqa: B018 - packed when it is first asked for
+    serving, keys = lab.serving, lab.keys(KEYS)
+    serving.standard  # noqa: B018 - packed when it is first asked for
+    with redis_server(lab.folder) as (url, redis):
+        publish_made(open_store(url, timeout_s=1.0), keys)
         flags = ("--workers=1", f"--store={url}")
         with serving.twofold(MODEL, *flags, cores=all_cores()) as server:
-            seen = _loaded(server, redis, lab.keys(KEYS))
-    finally:
-        redis.kill()
-        redis.wait()
+            seen = _loaded(server, redis, keys)
     total = sum(seen.answers.values())
     report.check("answered with a prediction, share", 1 - seen.wrong / total, ALL)
     report.check("the slowest", seen.late_s, LATEST)
@@ -71,19 +63,6 @@ def run(lab: SnapshotLab, report: Report) -> None:
         for (phase, status, source, why), count in sorted(seen.answers.items())
     ]
     report.table(["the store", "status", "source", "why", "answers"], rows)
-
-
-def _published(url: str, keys: int) -> None:
-    until_s = time.monotonic() + START_S
-    while True:
-        try:
-            publish_made(open_store(url, timeout_s=1.0), keys)
-        except StoreUnavailable:
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _loaded(server: Server, redis: subprocess.Popen[bytes], keys: int) -> Seen:

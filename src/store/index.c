@@ -61,12 +61,13 @@ static int are_equal(const struct keys *keys, uint64_t one, uint64_t other) {
                    (size_t)length);
 }
 
-/* Find the rows of equal keys in one bucket: of all, the second of which comes first. */
+/* Find the rows of equal keys in one bucket: of all, the second of which comes first. Rows rise in a
+ * bucket, so it ends at the first twin: however often a key stands there, no pair is seen twice. */
 static void find_twins(const struct keys *keys, const struct index_entry *entries, uint32_t count,
                        uint64_t twins[2]) {
-    for (uint32_t i = 1; i < count; i++)
+    for (uint32_t i = 1; i < count && entries[i].row < twins[1]; i++)
         for (uint32_t j = 0; j < i; j++)
-            if (entries[i].tag == entries[j].tag && entries[i].row < twins[1] &&
+            if (entries[i].tag == entries[j].tag &&
                 are_equal(keys, entries[i].row, entries[j].row)) {
                 twins[0] = entries[j].row;
                 twins[1] = entries[i].row;

@@ -1,4 +1,4 @@
-"""A short fuzz of the kernel from a fixed seed; `make fuzz` runs a longer one from a new seed."""
+"""A short fuzz of native code from a fixed seed; `make fuzz` runs a longer one from a new seed."""
 
 from __future__ import annotations
 

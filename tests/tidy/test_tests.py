@@ -16,8 +16,10 @@ COVERED_ELSEWHERE = {
     "batch/settings.py": "tests/tidy/test_docs.py reads every setting",
     "batch/watch.py": "values only; the runs of tests/unit/batch/test_run.py use all of them",
     "batch/work.py": "tests/unit/batch/test_engine.py",
+    "hybrid/settings.py": "tests/tidy/test_docs.py reads every setting",
     "predictor/runtime.py": "a protocol; tests/unit/predictor/runtimes has the runtimes",
     "serving/settings.py": "tests/tidy/test_docs.py reads every setting",
+    "stores/store.py": "values and protocols; tests/unit/stores has the stores",
     "wire/call.py": "a value and a protocol; tests/unit/wire/test_protocols.py has the readers",
 }
 # Tests about what several modules do together.

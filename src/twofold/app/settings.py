@@ -25,7 +25,9 @@ class GeneralSettings:
 
     registry: str = setting("registry", "Folder of the packed models.")
     store: str = setting(
-        "store", "Where the snapshots of batch runs are read from, and published to: a folder."
+        "store",
+        "Where the snapshots of batch runs are published to and read from: a folder, redis://HOST "
+        "or postgresql://HOST/DATABASE.",
     )
 
 

@@ -77,7 +77,10 @@ registry_option = click.option(
     "--registry", metavar="DIR", help="Folder of the packed models.  [default: registry]"
 )
 store_option = click.option(
-    "--store", metavar="STORE", help="Where the snapshots are: a folder.  [default: store]"
+    "--store",
+    metavar="STORE",
+    help="Where the snapshots are: a folder, redis://HOST or postgresql://HOST/DATABASE.  "
+    "[default: store]",
 )
 
 

@@ -94,7 +94,9 @@ class Lookup:
             return
         remembered = self._remembered
         for key, stored in zip(keys, found.stored, strict=True):
-            if stored is not None:
+            if stored is None:
+                remembered.pop(key, None)
+            else:
                 remembered[key] = stored
                 remembered.move_to_end(key)
         while len(remembered) > self._most:

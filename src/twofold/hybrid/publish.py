@@ -6,6 +6,7 @@ one step that moves the pointer.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import secrets
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 
 from twofold.batch.committed import Committed
-from twofold.errors import GatesShut, TwofoldError, problem
+from twofold.errors import GatesShut, StoreUnavailable, TwofoldError, problem
 from twofold.hybrid.gates import Candidate, pass_gates
 from twofold.hybrid.run_rows import check_publishable, output_names, output_type, run_rows
 from twofold.hybrid.settings import SnapshotSettings
@@ -199,15 +200,13 @@ class _Attempt:
             features=() if self._features is None else self._features.names,
         )
         watch.step(PublishStep.WRITE)
-        rows = run_rows(self._run, self._outputs, kind, self._features)
-        publication.write(snapshot, self._looked_at(rows))
-        watch.step(PublishStep.VERIFY)
-        self._verify(snapshot)
-        watch.step(PublishStep.GATES)
-        gates = self._gates(identity, limits)
-        shut = [gate for gate in gates if not gate.passed]
-        if shut and not force:
-            raise _shut(run.run_id, shut)
+        try:
+            gates, shut = self._written(snapshot, limits, force=force)
+        except TwofoldError:
+            # Why it failed is what counts, not whether it can be deleted just now.
+            with contextlib.suppress(StoreUnavailable):
+                publication.discard(snapshot)
+            raise
         snapshot = msgspec.structs.replace(
             snapshot,
             published_at=watch.clock(),
@@ -218,6 +217,21 @@ class _Attempt:
         watch.step(PublishStep.SWITCH)
         publication.point(switched(publication.pointer, snapshot))
         return snapshot
+
+    def _written(
+        self, snapshot: Snapshot, limits: SnapshotSettings, *, force: bool
+    ) -> tuple[tuple[GateResult, ...], list[GateResult]]:
+        """Write it, verify it and look at the gates: what all of them say, and those shut."""
+        rows = run_rows(self._run, self._outputs, snapshot.type, self._features)
+        self._publication.write(snapshot, self._looked_at(rows))
+        self._watch.step(PublishStep.VERIFY)
+        self._verify(snapshot)
+        self._watch.step(PublishStep.GATES)
+        gates = self._gates(snapshot.run, limits)
+        shut = [gate for gate in gates if not gate.passed]
+        if shut and not force:
+            raise _shut(snapshot.run_id, shut)
+        return gates, shut
 
     def _looked_at(self, every: Iterator[Rows]) -> Iterator[Rows]:
         """Count the predictions that go by, and remember some."""

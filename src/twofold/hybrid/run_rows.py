@@ -115,13 +115,13 @@ def _features(manifest: Manifest, signature: Signature, batch: pa.RecordBatch) -
 def _keys(manifest: Manifest, batch: pa.RecordBatch) -> pa.Array:
     name = manifest.key or ""
     column = batch.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if column.null_count:
         fix = "Give every row a key, and run it again."
         got = f"{column.null_count} nulls in one part"
         raise InvalidInput(problem(name, "a key in every row", got, fix))
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_integer(kind):
         column = column.cast(pa.string())
     elif not (

@@ -54,14 +54,16 @@ class SpreadCount:
 
 
 def bins_of(column: pa.Array) -> Spread:
-    """Make bins: the deciles of numbers, the most frequent labels."""
+    """Make bins: the deciles of numbers, and what is less than all; the most frequent labels."""
     if _is_number(column):
         values = arrow.numbers(column).astype(np.float64)
         values = np.sort(values[np.isfinite(values)])
         if not len(values):
             return Spread()
         at = (np.arange(1, BINS) * len(values)) // BINS
-        return Spread(edges=tuple(dict.fromkeys(values[at].tolist())))
+        # Where most are the same, as 0, what becomes less than that has left its bin, too.
+        less = np.nextafter(values[:1], np.finfo(np.float64).min)
+        return Spread(edges=tuple(dict.fromkeys([*less.tolist(), *values[at].tolist()])))
     counted = column.cast(pa.string()).value_counts()
     pairs = [(item["counts"].as_py(), item["values"].as_py()) for item in counted]
     pairs.sort(key=lambda pair: (-pair[0], pair[1]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import shutil
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from twofold.errors import (
     StoreUnavailable,
     problem,
 )
-from twofold.lease import LEASE_FILE, hold_lease
+from twofold.lease import hold_lease
 from twofold.model.names import check_name
 from twofold.stores.files import SnapshotWriter, verify_files
 from twofold.stores.live_log import LiveLog, log_path
@@ -40,7 +41,9 @@ from twofold.stores.store import Found, Rows
 from twofold.stores.values import Origins
 from twofold.stores.words import Words
 
-POINTER, WORDS = "pointer.json", "words"
+POINTER, WORDS, DRAFT = "pointer.json", "words", "pointer.json.next"
+OURS = re.compile(rf"\d{{6,}}-[0-9a-f]{{8}}|{re.escape(DRAFT)}|live-\d+")
+"""What is deleted when the pointer doesn't lead to it: snapshots, drafts, live predictions."""
 ATTEMPTS = 8
 """At opening a snapshot, of which another one may have taken the place before it was open."""
 
@@ -64,7 +67,8 @@ class EmbeddedStore:
             make_durably(self._folder, folder)
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(hold_lease(folder, model))
+                with _told(folder):
+                    held.enter_context(hold_lease(folder, model))
             except LeaseHeld as error:
                 fix = "Wait for it, or stop it; then publish again."
                 where = f"{self._folder}: {model}"
@@ -113,6 +117,9 @@ class EmbeddedPublication:
         self._model = model
         with _told(folder):
             self._pointer = read_pointer(folder)
+            # Who moved it there may have died before that was on disk: so long as it isn't, the
+            # snapshot before the previous one may still be the previous one after a crash.
+            sync(folder)
             self._words = Words(folder / WORDS, make=True)
             self._words.end_switch(self._pointer.switches)
             self._clean()
@@ -145,7 +152,7 @@ class EmbeddedPublication:
 
     def point(self, pointer: Pointer) -> None:
         """See `Publication`."""
-        draft = self._folder / f"{POINTER}.next"
+        draft = self._folder / DRAFT
         with _told(self._folder):
             if read_pointer(self._folder).switches != pointer.switches - 1:
                 fix = "Look at `twofold snapshot list`, and publish again."
@@ -168,15 +175,25 @@ class EmbeddedPublication:
             fix = "Look at `twofold snapshot list` after the next start of the machine."
             got = f"a switch that may not outlive a crash: {error.strerror}"
             raise CommitUnknown(problem(self._model, "a durable switch", got, fix)) from error
-        with _told(self._folder):
+        # It was switched all the same; the next publisher tries again.
+        with contextlib.suppress(OSError):
             self._clean()
+
+    def discard(self, snapshot: Snapshot) -> None:
+        """See `Publication`."""
+        with _told(self._folder):
+            if snapshot.name in {item.name for item in read_pointer(self._folder).kept}:
+                return
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self._folder / snapshot.name)
 
     def _clean(self) -> None:
         """Delete what the pointer doesn't lead to: who reads it has it mapped, and reads on."""
         kept = {item.name for item in self._pointer.kept}
-        kept |= {POINTER, WORDS, LEASE_FILE, log_path(self._folder, self._pointer.switches).name}
+        kept.add(log_path(self._folder, self._pointer.switches).name)
         for path in self._folder.iterdir():
-            if path.name in kept:
+            # What else lies here isn't ours: the folder may have been meant for something else.
+            if path.name in kept or not OURS.fullmatch(path.name):
                 continue
             if path.is_dir():
                 shutil.rmtree(path)
@@ -211,7 +228,7 @@ class EmbeddedReader:
         opened, live, words = self._open, self._live, self._words
         if opened is None or live is None or words is None:
             return Found(None, [None] * len(keys))
-        if words.live_bytes != live.read_bytes:
+        if words.live != live.seen:
             live.follow(words)
         if live.read_bytes:
             return Found(
@@ -263,11 +280,11 @@ class EmbeddedReader:
     def _look(self) -> None:
         """Open the snapshot that is current, unless it is open."""
         if self._words is None:
-            try:
-                self._words = Words(self._folder / WORDS)
-                self._numbers = self._words.numbers
-            except FileNotFoundError:
+            if not (self._folder / POINTER).exists():
                 return  # nothing was ever published
+            # Where they were lost, as when only the rest was copied here, they begin anew.
+            self._words = Words(self._folder / WORDS, make=True)
+            self._numbers = self._words.numbers
         for _ in range(ATTEMPTS):
             # What comes after this was said is seen the next time.
             seen = self._words.switches
@@ -278,10 +295,13 @@ class EmbeddedReader:
         got = "one that can't be opened"
         raise StoreUnavailable(problem(str(self._folder), "a whole snapshot", got, fix))
 
+    def _current(self) -> Snapshot | None:
+        return None if self._open is None else self._open.snapshot
+
     def _opened(self, pointer: Pointer) -> bool:
         """Open what a pointer leads to; False if it is gone already."""
         current = pointer.current
-        if current is None or pointer.switches <= self.switches:
+        if current is None or (pointer.switches == self.switches and current == self._current()):
             return True
         try:
             opened = MappedSnapshot(self._folder / current.name, current)

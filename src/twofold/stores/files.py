@@ -120,12 +120,19 @@ class SnapshotWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close what is open."""
+        """Close what is open: all is on disk already, or of no use."""
         for column in self._columns():
-            column.close()
-        if self._features is not None:
-            with contextlib.suppress(OSError, pa.ArrowException):
-                self._features.close()
+            with contextlib.suppress(OSError):
+                column.close()
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._close_features()
+
+    def _close_features(self) -> bool:
+        """Close the file of the features, if there is one; once, since that writes its end."""
+        features, self._features = self._features, None
+        if features is not None:
+            features.close()
+        return features is not None
 
     def _columns(self) -> list[_Column]:
         found = [self._later, self._later_at]
@@ -143,8 +150,7 @@ class SnapshotWriter:
         for some in rows:
             self._write(some)
         digests = {column.path.name: column.finish() for column in self._columns()}
-        if self._features is not None:
-            self._features.close()
+        if self._close_features():
             sync(self._folder / FEATURES)
             digests[FEATURES] = digest_of(self._folder / FEATURES)
         self._write_index()
@@ -228,14 +234,20 @@ def verify_files(folder: Path) -> int:
         TwofoldError: One of them isn't as it was written.
         OSError: One can't be read.
     """
-    written = msgspec.json.decode((folder / DIGESTS).read_bytes(), type=dict[str, FileDigest])
+    try:
+        written = msgspec.json.decode((folder / DIGESTS).read_bytes(), type=dict[str, FileDigest])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _not_as_written(folder / DIGESTS, "digests", str(error)) from error
     for name, digest in written.items():
         found = digest_of(folder / name)
         if found != digest:
-            fix = "Publish the run again; if it happens again, look at the disk."
-            where = str(folder / name)
-            raise TwofoldError(problem(where, f"{digest}", f"{found}", fix))
+            raise _not_as_written(folder / name, f"{digest}", f"{found}")
     return written[KEYS + ENDS].bytes // 8 - 1
+
+
+def _not_as_written(path: Path, expected: str, got: str) -> TwofoldError:
+    fix = "Publish the run again; if it happens again, look at the disk."
+    return TwofoldError(problem(str(path), expected, got, fix))
 
 
 def _twice(ends: Any, data: Any, twins: tuple[int, int]) -> InvalidInput:

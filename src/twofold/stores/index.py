@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import struct
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,11 +108,14 @@ def _mixed(word: int) -> int:
 def _build_plain(
     offsets: Any, data: Any, out: Any, *, bits: int, seed: int
 ) -> tuple[int, int] | None:
-    ends = np.frombuffer(offsets, "<u8").tolist()
-    rows, text = len(ends) - 1, bytes(data)
-    if ends[0] != 0 or ends[-1] != len(text) or len(out) != index_bytes(rows, bits):
+    ends, text = np.frombuffer(offsets, "<u8"), bytes(data)
+    rows = len(ends) - 1
+    is_whole = (
+        rows >= 0 and ends[0] == 0 and ends[-1] == len(text) and (ends[:-1] <= ends[1:]).all()
+    )
+    if not is_whole or bits > MAX_BITS or len(out) != index_bytes(rows, bits):
         raise ValueError("the memory has another length, or the keys aren't whole")
-    keys = [text[ends[row] : ends[row + 1]] for row in range(rows)]
+    keys = [text[first:last] for first, last in pairwise(ends.tolist())]
     hashes = np.array([hash_key(key, seed) for key in keys], np.uint64)
     # A shift by all 64 bits is none.
     buckets = (hashes >> np.uint64(1) >> np.uint64(63 - bits)).astype(np.int64)
@@ -139,7 +143,7 @@ class PlainIndex:
         self._offsets = memoryview(offsets).cast("B")
         self._data = memoryview(data).cast("B")
         self._rows = len(self._offsets) // 8 - 1
-        if len(self._bytes) < HEADER.size:
+        if len(self._bytes) < HEADER.size or len(self._offsets) % 8:
             raise ValueError("not an index of these keys")
         magic, layout, self._bits, rows, self._seed = HEADER.unpack_from(self._bytes)
         if (
@@ -161,6 +165,6 @@ class PlainIndex:
             tag, row = PAIR.unpack_from(self._bytes, self._entries_at + ENTRY.itemsize * at)
             if tag == wanted and row < self._rows:
                 first, last = OFFSETS.unpack_from(self._offsets, 8 * row)
-                if bytes(self._data[first:last]) == key:
+                if first <= last <= len(self._data) and bytes(self._data[first:last]) == key:
                     return row
         return -1

@@ -5,6 +5,7 @@ All processes that read it share the memory of its files; what they don't read i
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import accumulate
@@ -48,19 +49,19 @@ class MappedSnapshot:
             ValueError: It isn't as it was written.
         """
         self.snapshot = snapshot
-        self._folder = folder
         self._origins = Origins(snapshot)
         self._origin = self._origins.at(to_micros(snapshot.predicted_at))
         ends, data = map_file(folder / (KEYS + ENDS)), map_file(folder / KEYS)
         self.find_row = open_index(map_file(folder / INDEX), ends, data).find
         if len(ends) != 8 * (snapshot.rows + 1):
-            raise ValueError("it has another number of keys than was written")
+            raise ValueError("another number of keys than was written")
         outputs = range(len(snapshot.outputs))
         self._values = [_values(folder / values_name(at), snapshot) for at in outputs]
         self._only = self._values[0] if len(self._values) == 1 else None
-        self._later = memoryview(map_file(folder / LATER)).cast("Q")
-        self._later_at = memoryview(map_file(folder / (LATER + INSTANTS))).cast("q")
-        self._features: _Features | None = None
+        self._later = _numbers(folder / LATER, "Q")
+        self._later_at = _numbers(folder / (LATER + INSTANTS), "q", len(self._later))
+        has_features = bool(snapshot.features and snapshot.rows)
+        self._features = _Features(folder / FEATURES) if has_features else None
         self.quick = self.find if self._only is None or len(self._later) else self._quick()
 
     def _quick(self) -> Callable[[bytes], Stored | None]:
@@ -84,8 +85,8 @@ class MappedSnapshot:
             tuple(values[row] for values in self._values) if only is None else (only[row],)
         )
         origin = self._later_origin(row) if self._later else self._origin
-        if with_features and self.snapshot.features:
-            return Stored(predictions, origin, self._row_of_features(row))
+        if with_features and self._features is not None:
+            return Stored(predictions, origin, self._features.row(row))
         return Stored(predictions, origin)
 
     def _later_origin(self, row: int) -> Any:
@@ -94,26 +95,27 @@ class MappedSnapshot:
             return self._origin
         return self._origins.at(self._later_at[at])
 
-    def _row_of_features(self, row: int) -> dict[str, Any]:
-        if self._features is None:
-            self._features = _Features(self._folder / FEATURES)
-        return self._features.row(row)
-
 
 def _values(path: Path, snapshot: Snapshot) -> Any:
     if snapshot.type == "string":
-        return _Texts(path)
-    values = memoryview(map_file(path)).cast(FORMATS[snapshot.type])
-    if len(values) != snapshot.rows:
-        raise ValueError("it has another number of predictions than keys")
-    return values
+        return _Texts(path, snapshot.rows)
+    return _numbers(path, FORMATS[snapshot.type], snapshot.rows)
+
+
+def _numbers(path: Path, format: Any, count: int | None = None) -> Any:  # noqa: A002 - as `cast`
+    """The numbers of a file, of which there are so many."""
+    found = memoryview(map_file(path))
+    width = struct.calcsize(format)
+    if len(found) % width or count not in {None, len(found) // width}:
+        raise ValueError(f"another number of {path.name} than was written")
+    return found.cast(format)
 
 
 class _Texts:
     """Texts by row number."""
 
-    def __init__(self, path: Path) -> None:
-        self._ends = memoryview(map_file(path.with_name(path.name + ENDS))).cast("Q")
+    def __init__(self, path: Path, count: int) -> None:
+        self._ends = _numbers(path.with_name(path.name + ENDS), "Q", count + 1)
         self._data = map_file(path)
 
     def __getitem__(self, row: int) -> str:
@@ -121,14 +123,19 @@ class _Texts:
 
 
 class _Features:
-    """The features of each row, which lie in batches."""
+    """The features of each row, which lie in batches.
+
+    The file is opened with the others, as it may be deleted; it is looked into when needed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = pa.ipc.open_file(pa.memory_map(str(path)))
-        sizes = (self._file.get_batch(at).num_rows for at in range(self._file.num_record_batches))
-        self._ends = [*accumulate(sizes)]
+        self._ends: list[int] = []
 
     def row(self, row: int) -> dict[str, Any]:
+        if not self._ends:
+            batches = (self._file.get_batch(at) for at in range(self._file.num_record_batches))
+            self._ends = [*accumulate(batch.num_rows for batch in batches)]
         at = bisect_right(self._ends, row)
         start = self._ends[at - 1] if at else 0
         return self._file.get_batch(at).slice(row - start, 1).to_pylist()[0]

@@ -210,6 +210,12 @@ def key_of(key: Any) -> bytes:
     if isinstance(key, bytes):
         return key
     if isinstance(key, int) and not isinstance(key, bool):
-        return str(key).encode()
+        try:
+            return str(key).encode()
+        except ValueError as error:  # Python writes no longer ones
+            fix = "Send it as a text."
+            raise InvalidInput(
+                problem("key", "a shorter number", "one too long to write", fix)
+            ) from error
     fix = 'Send {"key": "7590-VHVEG"}, or a whole number.'
     raise InvalidInput(problem("key", "a text or a whole number", type(key).__name__, fix))

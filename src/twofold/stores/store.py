@@ -76,6 +76,16 @@ class Publication(Protocol):
         """Look keys up in a written snapshot, with their features if it has them."""
         ...
 
+    def discard(self, snapshot: Snapshot) -> None:
+        """Delete a snapshot that was written, whole or in part, and isn't switched to.
+
+        What the pointer leads to is left alone.
+
+        Raises:
+            StoreUnavailable: The store doesn't answer; the next publisher deletes it.
+        """
+        ...
+
     def point(self, pointer: Pointer) -> None:
         """Move the pointer, in one step; then delete what it doesn't lead to.
 

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 
 SIZE = 16
+LIVE_OF = 2**32
+"""The second number is a count of bytes, and times this the move of the pointer it belongs to."""
 
 
 class Words:
@@ -47,9 +49,17 @@ class Words:
         return self.numbers[0]
 
     @property
-    def live_bytes(self) -> int:
-        """Bytes of the live predictions kept since the last switch."""
+    def live(self) -> int:
+        """What was said last of the live predictions that are kept; see `live_bytes`."""
         return self.numbers[1]
+
+    def live_bytes(self, switches: int) -> int:
+        """Bytes of the live predictions kept since the pointer was moved for the so many-th time.
+
+        None, if what was said last is of another move: who kept it was late.
+        """
+        of, count = divmod(self.numbers[1], LIVE_OF)
+        return count if of == switches % LIVE_OF else 0
 
     def begin_switch(self, switches: int) -> None:
         """Say that the pointer is about to be moved for the so many-th time."""
@@ -57,13 +67,15 @@ class Words:
 
     def end_switch(self, switches: int) -> None:
         """Say that it was moved so many times."""
-        if self.numbers[0] != 2 * switches:
+        if self.numbers[0] == 2 * switches:
+            return
+        if self.numbers[0] != 2 * switches + 1:  # else it was to be moved once more, and wasn't
             self.numbers[1] = 0
-            self.numbers[0] = 2 * switches
+        self.numbers[0] = 2 * switches
 
-    def set_live_bytes(self, count: int) -> None:
-        """Say how many bytes of live predictions there are."""
-        self.numbers[1] = count
+    def set_live_bytes(self, switches: int, count: int) -> None:
+        """Say how many bytes of live predictions there are since the so many-th move."""
+        self.numbers[1] = switches % LIVE_OF * LIVE_OF + count
 
     def close(self) -> None:
         """Unmap them."""

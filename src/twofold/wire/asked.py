@@ -79,7 +79,7 @@ def read_asked(request: Request, *, max_keys: int) -> Asked:
         raise InvalidInput(problem("keep", "true or false", describe(keep), "Send true."))
     as_of = body.given("row_as_of")
     row_as_of = None if as_of is None else _instant(as_of)
-    ask = Ask(body.key, max_age_s, row, changes or None, row_as_of, bool(keep))
+    ask = Ask(body.key, max_age_s, row, changes, row_as_of, bool(keep))
     return Asked([ask], [key_of(body.key)], is_many=False)
 
 
