@@ -247,7 +247,9 @@ def test_changes_are_put_into_the_row_that_the_batch_had(keyed: Keyed) -> None:
     assert (status, answer["prediction"], answer["source"]) == (200, 4.0, "live")
     assert (answer["as_of"], answer["why"]) == (HOUR_AGO, "newer features")
     assert keyed.post({"key": "a", "row": ROW, "changes": {"amount": 3.0}})[1]["prediction"] == 6.0
-    assert keyed.post({"key": "a", "changes": {}}) == (200, STORED)
+    # That nothing has changed since is news, too.
+    unchanged = keyed.post({"key": "b", "changes": {}})[1]
+    assert (unchanged["prediction"], unchanged["source"]) == (3.0, "live")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_many_keys_are_asked_for_in_their_order() -> None:
 def test_member_that_is_null_is_as_good_as_none() -> None:
     nothing = dict.fromkeys(("row", "changes", "max_age_s", "row_as_of", "keep"))
     assert read({"key": "a", **nothing}).asks == [Ask("a")]
-    assert read({"key": "a", "changes": {}}).asks == [Ask("a")]
+    assert read({"key": "a", "changes": {}}).asks == [Ask("a", changes={})]
     assert read({"keys": ["a"], "max_age_s": None}).asks == [Ask("a")]
 
 
