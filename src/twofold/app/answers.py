@@ -19,7 +19,7 @@ from twofold.model.rows import RowCheck
 from twofold.predictor.door import Predictor
 from twofold.predictor.load import load
 from twofold.stores.open import open_store
-from twofold.stores.snapshot import Origin, Stored, key_of
+from twofold.stores.snapshot import key_of
 from twofold.stores.store import Found, LocalReader, RemoteReader
 
 __all__ = ["Answer", "Answers", "answers"]
@@ -169,7 +169,7 @@ class Answers:
         settled = self._asking.settle(ask, stored, snapshot, self._clock())
         answer = self._predicted(settled)
         if isinstance(settled, Live) and ask.keep and snapshot is not None:
-            kept = self._stored(answer, settled)
+            kept = self._asking.kept(answer, self._clock())
             with contextlib.suppress(StoreUnavailable):  # the answer is right all the same
                 self._wait(self._reader.keep(key_of(ask.key), kept, snapshot))
         return answer
@@ -179,19 +179,6 @@ class Answers:
             return settled
         prediction = self._predictor.predict_one(settled.row)
         return self._asking.predicted(settled, prediction, self._clock())
-
-    def _stored(self, answer: Answer, live: Live) -> Stored:
-        origin = Origin(
-            source="live",
-            model=answer.model,
-            version=answer.version,
-            run_id="",
-            as_of=live.as_of,
-            predicted_at=self._clock(),
-        )
-        value = answer.prediction
-        predictions = tuple(value.values()) if isinstance(value, dict) else (value,)
-        return Stored(predictions, origin)
 
     def _wait(self, result: Any) -> Any:
         """The result of a reader, which may have to be waited for."""

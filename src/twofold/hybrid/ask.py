@@ -13,7 +13,7 @@ from typing import Any
 from twofold.errors import InvalidInput, Stale, UnknownKey, problem
 from twofold.hybrid.freshness import Facts, Features, Use, age_s_of, decide, is_fresh
 from twofold.hybrid.settings import AnswerSettings
-from twofold.stores.snapshot import Snapshot, Stored
+from twofold.stores.snapshot import Origin, Snapshot, Stored
 
 Row = Mapping[str, Any] | Sequence[Any]
 Check = Callable[[Row], list[Any]]
@@ -94,6 +94,15 @@ class Live:
     row: Row
     as_of: datetime
     why: str
+
+
+def shown(stored: Stored) -> Any:
+    """The predictions of a row, as an answer has them: of several outputs, each by its name."""
+    outputs, predictions = stored.origin.outputs, stored.predictions
+    if len(outputs) == 1:
+        (only,) = predictions
+        return only
+    return dict(zip(outputs, predictions, strict=True))
 
 
 class Asking:
@@ -191,7 +200,7 @@ class Asking:
         origin = stored.origin
         return Answer(
             ask.key,
-            self.shown(stored.predictions),
+            shown(stored),
             origin.model,
             origin.version,
             origin.source,
@@ -224,11 +233,20 @@ class Asking:
             live.why,
         )
 
-    def shown(self, predictions: Sequence[Any]) -> Any:
-        """Predictions of a row, as an answer has them."""
-        if len(self._outputs) == 1 == len(predictions):
-            return predictions[0]
-        return dict(zip(self._outputs, predictions, strict=False))
+    def kept(self, answer: Answer, now: datetime) -> Stored:
+        """An answer that was predicted now, as a store keeps it."""
+        value = answer.prediction
+        predictions = tuple(value.values()) if isinstance(value, dict) else (value,)
+        origin = Origin(
+            source="live",
+            model=answer.model,
+            version=answer.version,
+            run_id="",
+            as_of=answer.as_of,
+            predicted_at=now,
+            outputs=self._outputs,
+        )
+        return Stored(predictions, origin)
 
     def _features(self, ask: Ask, stored: Stored | None) -> Features:
         if ask.changes is not None:

@@ -119,6 +119,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The run; empty if it is live.
         as_of: When the input was true.
         predicted_at: When it was predicted.
+        outputs: Names of the predictions, which another version may call otherwise.
     """
 
     source: str
@@ -127,6 +128,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     as_of: datetime
     predicted_at: datetime
+    outputs: tuple[str, ...] = ("prediction",)
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):

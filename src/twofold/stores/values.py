@@ -25,13 +25,14 @@ class _Value(msgspec.Struct, array_like=True):
         predictions: One per output.
         predicted_at: Microseconds since 1970.
         features: By field; None if they aren't published.
-        live: Of a live prediction: its version, and when its input was true, in microseconds.
+        live: Of a live prediction: its version, when its input was true, in microseconds, and the
+            names of its outputs.
     """
 
     predictions: tuple[Any, ...]
     predicted_at: int
     features: dict[str, Any] | None = None
-    live: tuple[str, int] | None = None
+    live: tuple[str, int, tuple[str, ...]] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,7 +55,7 @@ def encode_rows(rows: Rows) -> Iterator[bytes]:
 def encode_live(stored: Stored) -> bytes:
     """Pack a live prediction."""
     origin = stored.origin
-    live = (origin.version, to_micros(origin.as_of))
+    live = (origin.version, to_micros(origin.as_of), origin.outputs)
     return _encode(_Value(stored.predictions, to_micros(origin.predicted_at), None, live))
 
 
@@ -78,12 +79,13 @@ class Origins:
                 run_id=snapshot.run_id,
                 as_of=snapshot.as_of,
                 predicted_at=_instant(predicted_at),
+                outputs=snapshot.outputs,
             )
             if len(self._known) < MAX_ORIGINS:
                 self._known[predicted_at] = found
         return found
 
-    def live(self, version: str, as_of: int, predicted_at: int) -> Origin:
+    def live(self, version: str, as_of: int, outputs: tuple[str, ...], predicted_at: int) -> Origin:
         """The origin of a live prediction; instants as above."""
         return Origin(
             source="live",
@@ -92,6 +94,7 @@ class Origins:
             run_id="",
             as_of=_instant(as_of),
             predicted_at=_instant(predicted_at),
+            outputs=outputs,
         )
 
 

@@ -30,7 +30,7 @@ from twofold.hybrid.lookup import Lookup
 from twofold.hybrid.settings import AnswerSettings
 from twofold.serving.service import Served, Service
 from twofold.serving.waiting import Task
-from twofold.stores.snapshot import Origin, Snapshot, Stored
+from twofold.stores.snapshot import Snapshot
 from twofold.stores.store import Found, LocalReader
 from twofold.stores.values import EPOCH
 from twofold.wire.access import PRIORITY, Access
@@ -142,7 +142,6 @@ class Answers:
             return None
         return stored_bodies(
             self._local,
-            self.asking,
             self._policy,
             service=self._service,
             served=self._served,
@@ -344,17 +343,7 @@ class Answers:
         """Keep a live prediction beside the snapshot, if there is one and that is asked for."""
         if snapshot is None or not asked.asks[at].keep:
             return
-        value = answer.prediction
-        predictions = tuple(value.values()) if isinstance(value, dict) else (value,)
-        origin = Origin(
-            source="live",
-            model=answer.model,
-            version=answer.version,
-            run_id="",
-            as_of=answer.as_of,
-            predicted_at=self.now(),
-        )
-        stored, key = Stored(predictions, origin), asked.keys[at]
+        stored, key = self.asking.kept(answer, self.now()), asked.keys[at]
         if self._local is not None:
             with contextlib.suppress(StoreUnavailable):  # the answer is right all the same
                 self._local.keep(key, stored, snapshot)

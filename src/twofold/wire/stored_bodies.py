@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from twofold.hybrid.ask import Asking
+from twofold.hybrid.ask import shown
 from twofold.hybrid.settings import AnswerSettings
 from twofold.serving.metrics import Answered
 from twofold.serving.service import Health, Served, Service
@@ -20,7 +20,6 @@ from twofold.wire.answer_body import around, encode, shown_age_s
 
 def stored_bodies(
     reader: LocalReader,
-    asking: Asking,
     policy: AnswerSettings,
     *,
     service: Service,
@@ -31,15 +30,13 @@ def stored_bodies(
 
     Args:
         reader: The store.
-        asking: Shows predictions.
         policy: When they are fresh.
         service: Where they are counted.
         served: The version that serves.
         clock_ns: The time, in nanoseconds since 1970.
     """
     find = reader.find_one
-    add, shown = service.metrics.add, asking.shown
-    is_single = len(served.output.names) == 1
+    add, is_single = service.metrics.add, True
     stored_slot, live_slot = (
         served.answer_slots[Answered.STORED],
         served.answer_slots[Answered.LIVE],
@@ -51,7 +48,7 @@ def stored_bodies(
     before = behind = after = b""
 
     def answer(key: bytes) -> bytes | None:
-        nonlocal known, as_of_us, slot, before, last_ms, behind, after
+        nonlocal known, is_single, as_of_us, slot, before, last_ms, behind, after
         stored = find(key)
         if stored is None or service.health is Health.DRAINING:
             return None
@@ -61,7 +58,7 @@ def stored_bodies(
                 return None
             as_of_us, (before, after) = to_micros(origin.as_of), around(origin)
             slot = live_slot if origin.source == "live" else stored_slot
-            known, last_ms = origin, -1
+            known, last_ms, is_single = origin, -1, len(origin.outputs) == 1
         age_us = clock_ns() // 1000 - as_of_us
         # What lies in the future may be fresh, too; that is rare, and left to others.
         if not 0 <= age_us <= max_age_us:
@@ -69,8 +66,7 @@ def stored_bodies(
         age_ms = age_us // 1000
         if age_ms != last_ms:
             last_ms, behind = age_ms, before + encode(shown_age_s(age_us)) + after
-        given = stored.predictions
-        prediction = encode(given[0] if is_single and len(given) == 1 else shown(given))
+        prediction = encode(stored.predictions[0] if is_single else shown(stored))
         add(slot)
         if key.isalnum():
             return b'{"key":"%b","prediction":%b%b' % (key, prediction, behind)

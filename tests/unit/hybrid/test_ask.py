@@ -86,10 +86,22 @@ def test_a_fresh_stored_prediction_is_the_answer_with_where_it_comes_from() -> N
 
 
 def test_of_several_outputs_each_has_its_name() -> None:
-    assert answer(Ask("k"), stored(0.1, 0.9), by=asking("no", "yes")).prediction == {
-        "no": 0.1,
-        "yes": 0.9,
-    }
+    both = stored(0.1, 0.9, outputs=("no", "yes"))
+    named = {"no": 0.1, "yes": 0.9}
+    assert answer(Ask("k"), both, by=asking("no", "yes")).prediction == named
+    # Those of the version that predicted, whatever the one that serves calls its own.
+    assert answer(Ask("k"), both, by=asking("left", "right", "maybe")).prediction == named
+    assert answer(Ask("k"), both, by=asking()).prediction == named
+
+
+def test_a_live_prediction_is_kept_with_the_names_of_its_outputs() -> None:
+    by = asking("no", "yes")
+    settled = by.settle(Ask("k", row=ROW), None, None, AS_OF)
+    assert isinstance(settled, Live)
+    kept = by.kept(by.predicted(settled, {"no": 0.25, "yes": 0.75}, AS_OF), AS_OF + HOUR)
+    assert (kept.predictions, kept.origin.outputs) == ((0.25, 0.75), ("no", "yes"))
+    assert (kept.origin.source, kept.origin.as_of) == ("live", AS_OF)
+    assert kept.origin.predicted_at == AS_OF + HOUR
 
 
 def test_a_live_prediction_that_was_kept_is_live_and_has_no_run() -> None:

@@ -129,7 +129,7 @@ def test_key_that_is_no_utf_8_is_not_known(keyed: Keyed) -> None:
 
 def test_several_predictions_of_a_row_are_answered_by_name(keyed: Keyed) -> None:
     keyed.open("risk")
-    keyed.shelf.stored[b"r"] = stored(0.25, 0.75)
+    keyed.shelf.stored[b"r"] = stored(0.25, 0.75, origin=origin_of(outputs=("low", "high")))
     assert keyed.get("r", "risk")[1]["prediction"] == {"low": 0.25, "high": 0.75}
     body = {"key": "r", "row": [0.5, None], "keep": True}
     assert keyed.post(body, "risk")[1]["prediction"] == {"low": 1.0, "high": 1.0}
