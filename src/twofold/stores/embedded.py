@@ -224,7 +224,11 @@ class EmbeddedReader:
         words = self._words
         if words is None or words.switches != self._seen:
             with _told(self._folder):
-                self._look()
+                try:
+                    self._look()
+                except InvalidInput as error:
+                    # What lies here is the operator's to mend, not whoever asks for a key.
+                    raise StoreUnavailable(str(error)) from error
         opened, live, words = self._open, self._live, self._words
         if opened is None or live is None or words is None:
             return Found(None, [None] * len(keys))

@@ -170,6 +170,14 @@ def test_predictions_of_another_version_are_made_anew_where_the_policy_says_so(
             assert one.get("c8", max_age_s=1e10).version == version
 
 
+def test_damaged_snapshot_leaves_what_can_be_predicted(opened: Open) -> None:
+    [values] = Path("store/offer").glob("*/values-0")
+    values.write_bytes(b"x")
+    assert opened().get("c8", row=[5.0, "basic"]).why == "store unavailable"
+    with pytest.raises(StoreUnavailable, match="Roll back to the previous snapshot"):
+        opened().get("c8")
+
+
 # Stores that are away, or on a server
 
 

@@ -247,7 +247,7 @@ def test_a_snapshot_that_is_damaged_is_told_until_it_is_rolled_back(bench: Bench
     snapshot = bench.publish(2)
     (bench.folder / snapshot.name / "values-0").write_bytes(b"x")
     reader = bench.reader()
-    with pytest.raises(InvalidInput, match=r"values-0.*Roll back"):
+    with pytest.raises(StoreUnavailable, match=r"values-0.*Roll back"):
         bench.read(reader)
     roll_back(bench.store, "churn")
     assert bench.read(reader) == 1.0
@@ -293,6 +293,8 @@ def test_a_pointer_that_is_none_is_told_and_taken_away_it_begins_anew_for_all(
     (bench.folder / "pointer.json").write_bytes(b"{")
     with pytest.raises(InvalidInput, match=r"pointer\.json: expected a pointer to snapshots.*Take"):
         bench.store.pointer("churn")
+    with pytest.raises(StoreUnavailable, match=r"pointer\.json: expected a pointer to snapshots"):
+        bench.reader().find_one(b"a")
     (bench.folder / "pointer.json").unlink()
     bench.publish(4)
     assert bench.read(reader) == bench.read() == 4.0
