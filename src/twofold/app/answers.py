@@ -94,7 +94,7 @@ class Answers:
         """Close the store."""
         self.close()
 
-    def get(
+    def get(  # noqa: PLR0913 - what may be asked for, named
         self,
         key: str | int,
         *,
@@ -103,6 +103,7 @@ class Answers:
         changes: Mapping[str, Any] | None = None,
         row_as_of: datetime | None = None,
         keep: bool = False,
+        features: bool = False,
     ) -> Answer:
         """Answer for one key.
 
@@ -114,6 +115,7 @@ class Answers:
                 published.
             row_as_of: When `row` was true (aware): if not after the batch's, it isn't newer.
             keep: Keep a live prediction in the store, for all, until the next switch.
+            features: Give the features that the batch had, too, if they were published.
 
         Raises:
             UnknownKey: Nothing is stored for the key, and there is no row.
@@ -122,7 +124,7 @@ class Answers:
             PredictionFailed: The model failed.
             StoreUnavailable: The store doesn't answer, and there is no row.
         """
-        ask = Ask(key, max_age_s, row, changes, row_as_of, keep)
+        ask = Ask(key, max_age_s, row, changes, row_as_of, keep, features)
         try:
             found = self._find([ask])
         except StoreUnavailable as error:

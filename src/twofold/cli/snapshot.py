@@ -212,6 +212,7 @@ def _object(_: click.Context, option: click.Parameter, text: str | None) -> dict
     callback=_object,
     help="Fields with other values now than in the batch, whose features were published.",
 )
+@click.option("--features", is_flag=True, help="Show the features that the batch had, too.")
 @settings_flags("answers", AnswerSettings)
 @registry_option
 @store_option
@@ -221,7 +222,7 @@ def get(key: str, model: str, as_json: bool, **options: Any) -> None:  # noqa: F
     """Answer for KEY as the server does: stored while it is fresh, else live."""
     from twofold.app.answers import answers  # noqa: PLC0415 - heavy
 
-    row, changes = options.pop("row"), options.pop("changes")
+    row, changes, features = (options.pop(name) for name in ("row", "changes", "features"))
     flags = flags_of("answers", AnswerSettings, options)
     settings = settings_from({"registry": options["registry"], "store": options["store"], **flags})
     if row is None and changes is None and not key:
@@ -230,7 +231,7 @@ def get(key: str, model: str, as_json: bool, **options: Any) -> None:  # noqa: F
         model, registry=settings.registry, store=settings.general.store, policy=settings.answers
     )
     with opened:
-        answer = opened.get(key, row=row, changes=changes)
+        answer = opened.get(key, row=row, changes=changes, features=features)
     _show_answer(answer, as_json=as_json)
 
 
@@ -246,6 +247,7 @@ def _show_answer(answer: Answer, *, as_json: bool) -> None:
         "fresh": answer.is_fresh,
         "why": answer.why,
         "run_id": answer.run_id,
+        "features": answer.features,
     }
     if as_json:
         print_json(shown)
@@ -255,4 +257,6 @@ def _show_answer(answer: Answer, *, as_json: bool) -> None:
     because = f" ({answer.why})" if answer.why else ""
     line = f"{answer.source}, {answer.model}@{answer.version}, {age} old, {fresh}{because}"
     talk().print(line, soft_wrap=True)
+    if answer.features is not None:
+        talk().print(msgspec.json.encode(answer.features).decode(), soft_wrap=True)
     print_result(msgspec.json.encode(answer.prediction).decode())

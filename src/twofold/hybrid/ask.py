@@ -35,6 +35,7 @@ class Ask:
         changes: Fields of it that have other values now than in the batch.
         row_as_of: When `row` was true (aware), if that is known: what the batch had is as good.
         keep: Whether a live prediction is kept in the store until the next switch.
+        features: Whether the features that the batch had are wanted, too.
     """
 
     key: str | int
@@ -43,11 +44,12 @@ class Ask:
     changes: Mapping[str, Any] | None = None
     row_as_of: datetime | None = None
     keep: bool = False
+    features: bool = False
 
     @property
     def wants_features(self) -> bool:
         """Whether it helps to know the features that the batch had."""
-        return self.row is not None or self.changes is not None
+        return self.features or self.row is not None or self.changes is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Answer:
         is_fresh: Whether that is within what was asked for.
         why: Why it isn't simply a fresh stored prediction; empty if it is.
         run_id: Of a stored prediction: its run.
+        features: Those the batch had, by field, if they are wanted and were published.
     """
 
     key: str | int
@@ -77,6 +80,7 @@ class Answer:
     is_fresh: bool
     why: str = ""
     run_id: str = ""
+    features: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +92,14 @@ class Live:
         row: The row.
         as_of: When the oldest of it was true.
         why: Why it is predicted now.
+        features: Those the batch had, if they are known.
     """
 
     ask: Ask
     row: Row
     as_of: datetime
     why: str
+    features: Mapping[str, Any] | None = None
 
 
 def shown(stored: Stored) -> Any:
@@ -184,7 +190,8 @@ class Asking:
         """
         if ask.row is not None:
             row = self._changed(ask.row, ask.changes) if ask.changes else ask.row
-            return Live(ask, row, min(ask.row_as_of or now, now), UNAVAILABLE)
+            known = None if remembered is None else remembered.features
+            return Live(ask, row, min(ask.row_as_of or now, now), UNAVAILABLE, known)
         if remembered is None or self._policy.on_stale == "refuse":
             raise error
         if ask.changes is None:
@@ -193,7 +200,7 @@ class Asking:
         if remembered.features is None:
             raise error
         row = self._changed(remembered.features, ask.changes)
-        return Live(ask, row, remembered.origin.as_of, UNAVAILABLE)
+        return Live(ask, row, remembered.origin.as_of, UNAVAILABLE, remembered.features)
 
     def stored(self, ask: Ask, stored: Stored, age_s: float, *, why: str, is_fresh: bool) -> Answer:
         """An answer out of the store."""
@@ -209,6 +216,7 @@ class Asking:
             is_fresh,
             why,
             origin.run_id,
+            stored.features if ask.features else None,
         )
 
     def predicted(self, live: Live, prediction: Any, now: datetime) -> Answer:
@@ -231,6 +239,7 @@ class Asking:
             max(age_s, 0.0),
             is_fresh(age_s, max_age_s, self._policy.max_skew_s),
             live.why,
+            features=live.features if ask.features else None,
         )
 
     def kept(self, answer: Answer, now: datetime) -> Stored:
@@ -267,7 +276,8 @@ class Asking:
         if ask.row is not None:
             row = self._changed(ask.row, ask.changes) if ask.changes else ask.row
             as_of = ask.row_as_of or now
-            return Live(ask, row, min(as_of, now), self._why_live(facts))
+            known = None if stored is None else stored.features
+            return Live(ask, row, min(as_of, now), self._why_live(facts), known)
         if stored is None:
             raise UnknownKey(
                 problem(_where(ask), "a key that is stored", "changes to one that isn't", SEND_ROW)
@@ -278,7 +288,7 @@ class Asking:
                 problem("changes", "the other features to be published", got, PUBLISH_FEATURES)
             )
         row = self._changed(stored.features, ask.changes or {})
-        return Live(ask, row, stored.origin.as_of, self._why_live(facts))
+        return Live(ask, row, stored.origin.as_of, self._why_live(facts), stored.features)
 
     @staticmethod
     def _changed(row: Row, changes: Mapping[str, Any]) -> Row:

@@ -7,6 +7,7 @@ the files themselves: so it is also for those that come after a publisher who di
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -20,7 +21,7 @@ class Words:
     """The two numbers, mapped."""
 
     def __init__(self, path: Path, *, make: bool = False) -> None:
-        """Map them.
+        """Map them; who may only read there sees them all the same.
 
         Args:
             path: Where they lie.
@@ -30,12 +31,11 @@ class Words:
             FileNotFoundError: It lacks.
             OSError: It can't be mapped.
         """
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
-        descriptor = os.open(path, flags, 0o644)
+        descriptor, access = _opened(path, make=make)
         try:
-            if make and os.fstat(descriptor).st_size < SIZE:
+            if access == mmap.ACCESS_WRITE and make and os.fstat(descriptor).st_size < SIZE:
                 os.ftruncate(descriptor, SIZE)
-            self._map = mmap.mmap(descriptor, SIZE)
+            self._map = mmap.mmap(descriptor, SIZE, access=access)
         except ValueError as error:  # it is shorter: somebody is making it just now
             raise FileNotFoundError(path) from error
         finally:
@@ -81,3 +81,13 @@ class Words:
         """Unmap them."""
         self.numbers.release()
         self._map.close()
+
+
+def _opened(path: Path, *, make: bool) -> tuple[int, int]:
+    try:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
+        return os.open(path, flags, 0o644), mmap.ACCESS_WRITE
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), mmap.ACCESS_READ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from twofold.errors import DeadlineExceeded, InvalidInput, Refused, StoreUnavail
 from twofold.hybrid.ask import Answer, Ask
 from twofold.serving.metrics import Answered
 from twofold.stores.snapshot import Origin
-from twofold.wire.statuses import WireError, code_of
+from twofold.wire.statuses import WireError, code_of, told
 
 RELAYED = {500: Answered.FAILED, 503: Answered.REFUSED, 504: Answered.REFUSED}
 """How what `/predict` refused is counted, by its status."""
@@ -29,7 +30,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Shown(msgspec.Struct, omit_defaults=True):
-    """An answer as it is sent; `docs/serving.md` says what it means."""
+    """An answer as it is sent; `docs/hybrid.md` says what it means."""
 
     key: str | int
     prediction: Any
@@ -41,6 +42,7 @@ class Shown(msgspec.Struct, omit_defaults=True):
     fresh: bool
     why: str = ""
     run_id: str = ""
+    features: Mapping[str, Any] | None = None
 
 
 class Relayed(Exception):
@@ -72,6 +74,7 @@ def answer_body(answer: Answer) -> bytes:
             answer.is_fresh,
             answer.why,
             answer.run_id,
+            answer.features,
         )
     )
 
@@ -100,4 +103,4 @@ def answered_as(item: Answer | Exception) -> Answered:
 def failed_body(ask: Ask, error: Exception) -> bytes:
     """A key of several that has no answer."""
     code = error.code if isinstance(error, Relayed) else code_of(error)
-    return encode({"key": ask.key, "error": str(error), "code": code})
+    return encode({"key": ask.key, "error": told(error), "code": code})

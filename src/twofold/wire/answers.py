@@ -35,7 +35,7 @@ from twofold.stores.store import Found, LocalReader
 from twofold.stores.values import EPOCH
 from twofold.wire.access import PRIORITY, Access
 from twofold.wire.answer_body import Relayed, answer_body, answered_as, encode, failed_body
-from twofold.wire.asked import Asked, read_asked, read_max_age
+from twofold.wire.asked import Asked, read_asked, read_query
 from twofold.wire.connection import Caller
 from twofold.wire.http import JSON, Request, Response, split_target
 from twofold.wire.infer import DEADLINE, allowed_s_of
@@ -359,7 +359,8 @@ def _asked_by_path(request: Request) -> Asked:
     # A key may have slashes, too: it is all that follows /v1/models/NAME/answers/.
     key = unquote_to_bytes(path.split(b"/", SLASHES_BEFORE_KEY)[-1])
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    ask = Ask(key.decode("utf-8", "replace"), read_max_age(pairs) if query else None)
+    max_age_s, features = read_query(pairs) if query else (None, False)
+    ask = Ask(key.decode("utf-8", "replace"), max_age_s, features=features)
     return Asked([ask], [key], is_many=False)
 
 

@@ -18,6 +18,7 @@ from twofold.wire.json_body import check_twice, read_body
 from twofold.wire.statuses import WireError
 
 ONE = 'Send {"key": ...} for one key, with "row" or "changes" if they are known.'
+FLAGS = {"true": True, "false": False}
 MANY = 'Send {"keys": [...]} for many keys.'
 
 
@@ -43,6 +44,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     max_age_s: Any = msgspec.UNSET
     row_as_of: Any = msgspec.UNSET
     keep: Any = msgspec.UNSET
+    features: Any = msgspec.UNSET
 
     def given(self, name: str) -> Any:
         """A member; None if it is null, or isn't there."""
@@ -69,17 +71,16 @@ def read_asked(request: Request, *, max_keys: int) -> Asked:
         return _many(body, max_age_s, max_keys)
     if body.key is msgspec.UNSET:
         raise InvalidInput(problem("body", '"key" or "keys"', "neither", f"{ONE} {MANY}"))
-    row, changes, keep = body.given("row"), body.given("changes"), body.given("keep")
+    row, changes = body.given("row"), body.given("changes")
     if row is not None and not isinstance(row, (dict, list)):
         raise InvalidInput(problem("row", "one row", describe(row), ONE))
     if changes is not None and not isinstance(changes, dict):
         fix = 'Send {"changes": {"field": value}}.'
         raise InvalidInput(problem("changes", "an object by field name", describe(changes), fix))
-    if keep is not None and not isinstance(keep, bool):
-        raise InvalidInput(problem("keep", "true or false", describe(keep), "Send true."))
+    keep, features = _flag(body, "keep"), _flag(body, "features")
     as_of = body.given("row_as_of")
     row_as_of = None if as_of is None else _instant(as_of)
-    ask = Ask(body.key, max_age_s, row, changes, row_as_of, bool(keep))
+    ask = Ask(body.key, max_age_s, row, changes, row_as_of, keep, features)
     return Asked([ask], [key_of(body.key)], is_many=False)
 
 
@@ -97,7 +98,16 @@ def _many(body: _Body, max_age_s: float | None, max_keys: int) -> Asked:
         raise WireError(
             "too_many_rows", problem("keys", f"at most {max_keys} keys", str(count), fix)
         )
-    return Asked([Ask(key, max_age_s) for key in keys], [key_of(key) for key in keys], is_many=True)
+    features = _flag(body, "features")
+    asks = [Ask(key, max_age_s, features=features) for key in keys]
+    return Asked(asks, [key_of(key) for key in keys], is_many=True)
+
+
+def _flag(body: _Body, name: str) -> bool:
+    value = body.given(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInput(problem(name, "true or false", describe(value), "Send true."))
+    return bool(value)
 
 
 def _check_twice(text: bytes, body: _Body) -> None:
@@ -109,22 +119,30 @@ def _check_twice(text: bytes, body: _Body) -> None:
     check_twice(text, members)
 
 
-def read_max_age(query: Iterable[tuple[str, str]]) -> float | None:
-    """Read the query of a path.
+def read_query(query: Iterable[tuple[str, str]]) -> tuple[float | None, bool]:
+    """Read the query of a path: the age it takes, and whether it wants the features.
 
     Raises:
-        InvalidInput: It has something else than `max_age_s`, or that is no number.
+        InvalidInput: It has something else, or a value that can't be.
     """
-    found = None
+    max_age_s, features = None, False
     for name, value in query:
-        if name != "max_age_s":
+        if name == "features":
+            if value not in FLAGS:
+                fix = "Send features=true."
+                raise InvalidInput(problem("features", "true or false", describe(value), fix))
+            features = FLAGS[value]
+        elif name != "max_age_s":
             fix = "Leave it out; POST takes more."
-            raise InvalidInput(problem(f"query.{name[:80]}", "only max_age_s", "another", fix))
-        try:
-            found = _max_age_s(float(value))
-        except ValueError:
-            found = _max_age_s(value)
-    return found
+            raise InvalidInput(
+                problem(f"query.{name[:80]}", "max_age_s or features", "another", fix)
+            )
+        else:
+            try:
+                max_age_s = _max_age_s(float(value))
+            except ValueError:
+                max_age_s = _max_age_s(value)
+    return max_age_s, features
 
 
 def _max_age_s(value: Any) -> float:

@@ -268,7 +268,8 @@ def _answer_paths(item: Served, settings: ServeSettings) -> Iterator[tuple[str, 
     by_path = _inferring(
         f"answer-{name}", what, V1, _answer("The answer.", _json(one), OF_ANSWER), settings
     )
-    by_path["parameters"] += [_ref(parameter, "parameters") for parameter in ("key", "maxAge")]
+    for parameter in ("key", "maxAge", "features"):
+        by_path["parameters"].append(_ref(parameter, "parameters"))
     yield f"{path}/{{key}}", {"get": by_path}
     either = _answer(
         "The answer; or of many keys a list, in their order, in which some may have failed.",
@@ -366,6 +367,13 @@ def _parameters(settings: ServeSettings) -> Schema:
             "required": False,
             "description": "Age in seconds up to which a stored prediction is fresh.",
             "schema": {"type": "number", "minimum": 0},
+        },
+        "features": {
+            "name": "features",
+            "in": "query",
+            "required": False,
+            "description": "Whether the features that the batch had are answered, too.",
+            "schema": {"type": "boolean"},
         },
     }
 

@@ -156,6 +156,11 @@ AGE: Schema = {
     "description": "Age in seconds up to which a stored prediction is fresh.",
 }
 
+PUBLISHED: Schema = {
+    **FLAG,
+    "description": "Whether the features that the batch had are answered, too.",
+}
+
 
 def ask_schema(signature: Signature, row: Schema, *, max_keys: int) -> Schema:
     """The body of a request by key: for one key, or for many."""
@@ -181,9 +186,10 @@ def ask_schema(signature: Signature, row: Schema, *, max_keys: int) -> Schema:
             **FLAG,
             "description": "Whether a live prediction is kept for all until the next batch.",
         },
+        "features": PUBLISHED,
     }
     several = closed(keys=many(KEY, max_keys, 0))
-    several["properties"]["max_age_s"] = AGE
+    several["properties"] |= {"max_age_s": AGE, "features": PUBLISHED}
     return {"oneOf": [one, several]}
 
 
@@ -208,6 +214,10 @@ def answer_schema(served: Contract) -> Schema:
     answer["properties"] |= {
         "why": {**TEXT, "description": "Why it isn't simply what is stored, if it isn't."},
         "run_id": {**TEXT, "description": "The batch run, of what is stored by one."},
+        "features": {
+            "type": "object",
+            "description": "Those the batch had, if they are asked for and were published.",
+        },
     }
     return answer
 

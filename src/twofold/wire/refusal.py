@@ -13,7 +13,7 @@ from twofold.serving import service
 from twofold.serving.metrics import Outcome
 from twofold.wire.http import Request, Response, path_of
 from twofold.wire.request_id import LINE, REQUEST_ID, id_of, new_id
-from twofold.wire.statuses import STATUSES, UNAUTHORIZED, UNAVAILABLE, WireError, code_of
+from twofold.wire.statuses import STATUSES, UNAUTHORIZED, UNAVAILABLE, WireError, code_of, told
 
 log = logging.getLogger("twofold.wire")
 
@@ -49,7 +49,7 @@ def _overloaded(error: Overloaded) -> Response:
 def _rendered(error: Exception, request: Request | None = None) -> Response:
     code = code_of(error)
     status = STATUSES[code]
-    body: dict[str, str] = {"error": str(error), "code": code}
+    body: dict[str, str] = {"error": told(error), "code": code}
     headers = error.headers if isinstance(error, WireError) else b""
     if status == SERVER_FAULT:
         request_id = _log_fault(error, request)

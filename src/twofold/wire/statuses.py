@@ -89,6 +89,11 @@ REASONS: dict[int, str] = {
 }
 """Every status the server answers, with its name (RFC 9110, RFC 6585)."""
 
+STORE_AWAY = (
+    "store: expected an answer, got none. Send the row, too, for a live prediction, or try again "
+    "later."
+)
+
 
 class WireError(TwofoldError):
     """The request breaks HTTP, a limit, or this server's routes.
@@ -103,6 +108,11 @@ class WireError(TwofoldError):
         super().__init__(message)
         self.code = code
         self.headers = headers
+
+
+def told(error: Exception) -> str:
+    """What the caller is told of an error: of a store, its address is the operator's to know."""
+    return STORE_AWAY if isinstance(error, StoreUnavailable) else str(error)
 
 
 def code_of(error: Exception) -> str:

@@ -186,7 +186,7 @@ def test_stored_prediction_is_the_result_and_it_is_said_where_it_comes_from(publ
     answer = get(published, "3")
     assert answer.keys() == {
         "key", "prediction", "model", "version", "source", "as_of", "age_s", "fresh", "why",
-        "run_id",
+        "run_id", "features",
     }  # fmt: skip
     assert (answer["key"], answer["prediction"], answer["source"]) == ("3", 3.0, "batch")
     assert (answer["fresh"], answer["why"], answer["run_id"]) == (True, "", "night")

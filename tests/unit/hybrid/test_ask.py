@@ -288,7 +288,18 @@ def test_what_is_remembered_is_marked_however_fresh_it_is() -> None:
 def test_changes_are_put_into_remembered_features() -> None:
     ask = Ask("k", changes={"amount": 2.0})
     found = asking().settle_alone(ask, stored(features=ROW), AWAY, NOW)
-    assert found == Live(ask, {**ROW, "amount": 2.0}, AS_OF, UNAVAILABLE)
+    assert found == Live(ask, {**ROW, "amount": 2.0}, AS_OF, UNAVAILABLE, ROW)
+
+
+def test_the_features_that_the_batch_had_are_answered_where_they_are_wanted() -> None:
+    known = stored(features=ROW)
+    assert answer(Ask("k", features=True), known).features == ROW
+    assert answer(Ask("k"), known).features is None
+    assert answer(Ask("k", features=True), stored()).features is None
+    for ask in (Ask("k", changes={"amount": 2.0}, features=True), Ask("k", row=ROW, features=True)):
+        found = asking().settle(ask, stored(features=ROW), None, AS_OF + 48 * HOUR)
+        assert isinstance(found, Live)
+        assert asking().predicted(found, 0.5, AS_OF).features == ROW
 
 
 @pytest.mark.parametrize(

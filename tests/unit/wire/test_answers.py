@@ -30,6 +30,7 @@ from twofold.errors import DeadlineExceeded, InvalidInput, Overloaded, StoreUnav
 from twofold.serving.mailbox import Result
 from twofold.wire.answers import Hybrid
 from twofold.wire.http import DEFAULT, JSON, Request, Response
+from twofold.wire.statuses import STORE_AWAY
 from twofold.wire.watched import WatchedRoutes
 
 ROW = {"amount": 1.5, "plan": "pro"}
@@ -240,6 +241,16 @@ def test_live_prediction_is_as_old_as_the_row(keyed: Keyed) -> None:
     assert (answer["as_of"], answer["age_s"]) == ("2026-01-31T12:00:00Z", 0.0)
     _, answer = keyed.post({"key": "z", "row": ROW, "row_as_of": "2025-01-31T12:00:00Z"})
     assert (answer["source"], answer["fresh"]) == ("live", False)
+
+
+def test_features_that_the_batch_had_are_answered_where_they_are_asked_for(keyed: Keyed) -> None:
+    assert keyed.get("b?features=true")[1]["features"] == ROW
+    assert keyed.post({"key": "b", "features": True})[1]["features"] == ROW
+    assert keyed.post({"key": "b", "changes": {}, "features": True})[1]["features"] == ROW
+    many = keyed.post({"keys": ["a", "b"], "features": True})[1]["answers"]
+    assert ["features" in answer for answer in many] == [False, True]
+    for answer in (keyed.get("b"), keyed.get("b?features=false"), keyed.get("a?features=true")):
+        assert "features" not in answer[1]
 
 
 def test_changes_are_put_into_the_row_that_the_batch_had(keyed: Keyed) -> None:
@@ -584,7 +595,7 @@ def test_store_that_is_away_leaves_what_can_be_predicted(keyed: Keyed) -> None:
     assert keyed.post(changed)[1]["prediction"] == 4.0
     for status, answer in (keyed.get(), keyed.post({"key": "b", "changes": {"amount": 1.0}})):
         assert (status, answer["code"]) == (503, "store_unavailable")
-        assert answer["error"] == str(UNAVAILABLE)
+        assert answer["error"] == STORE_AWAY  # where it is, is its operator's to know
     [one] = keyed.post({"keys": ["a"]})[1]["answers"]
     assert one["code"] == "store_unavailable"
     assert keyed.counted() == {"live": 2, "refused": 3}

@@ -12,9 +12,11 @@ import pytest
 from callers import Waiter
 from shelves import SECRET, UNAVAILABLE, Keyed, Shelf, access_of, snapshot_of, stored
 
+from twofold.hybrid.lookup import Lookup
 from twofold.serving.waiting import Task
 from twofold.wire import answers as answering
 from twofold.wire.http import DEFAULT, Request, Response
+from twofold.wire.statuses import STORE_AWAY
 
 ROW = {"amount": 1.5, "plan": "pro"}
 FAR: dict[str, Any] = {"is_far": True, "max_store_failures": 2, "store_retry_s": 10.0}
@@ -107,8 +109,8 @@ def test_server_that_gives_nothing_leaves_what_can_be_predicted(keyed: Keyed, wh
     assert (status, answer["prediction"], answer["why"]) == (200, 3.0, "store unavailable")
     status, answer = keyed.get()
     assert (status, answer["code"]) == (503, "store_unavailable")
-    within = "store: expected an answer within 100 ms, got none."
-    assert answer["error"].startswith(within if what == "slow" else "store: expected an answer,")
+    # Where the store is, and how it fails, is its operator's to know.
+    assert answer["error"] == STORE_AWAY
     assert keyed.store_requests() == (0, 2)
     assert keyed.counted() == {"live": 1, "refused": 1}
 
@@ -146,7 +148,6 @@ def test_server_that_keeps_failing_is_left_alone_until_it_is_tried_again(keyed: 
     asked = len(keyed.shelf.asked)
     status, answer = keyed.get()
     assert (status, answer["code"]) == (503, "store_unavailable")
-    assert "several failures in a row" in answer["error"]
     assert len(keyed.shelf.asked) == asked
     keyed.bench.now_s += 10.0
     keyed.get()
@@ -166,10 +167,20 @@ def test_one_answer_ends_a_row_of_failures(keyed: Keyed) -> None:
     assert keyed.store_requests() == (2, 2)
 
 
-def test_slow_server_has_no_more_time_than_the_request_and_leaves_some(keyed: Keyed) -> None:
+def test_slow_server_has_no_more_time_than_the_request_and_leaves_some(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     break_store(keyed, "slow")
-    _, answer = keyed.get(headers={b"x-twofold-deadline-ms": b"100"})
-    assert "within 50 ms" in answer["error"]
+    given: list[float] = []
+    find = Lookup.find
+
+    async def looked_up(lookup: Lookup, keys: Any, **how: Any) -> Any:
+        given.append(how["within_s"])
+        return await find(lookup, keys, **how)
+
+    monkeypatch.setattr(Lookup, "find", looked_up)
+    assert keyed.get(headers={b"x-twofold-deadline-ms": b"100"})[0] == 503
+    assert given == [pytest.approx(0.05)]
 
 
 def test_request_that_has_no_time_left_is_not_asked_for(keyed: Keyed) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from twofold.errors import InvalidInput
 from twofold.hybrid.ask import Ask
-from twofold.wire.asked import Asked, read_asked, read_max_age
+from twofold.wire.asked import Asked, read_asked, read_query
 from twofold.wire.http import DEFAULT, Request
 from twofold.wire.statuses import STATUSES, WireError, code_of
 
@@ -130,8 +130,18 @@ def test_body_of_another_kind_is_refused() -> None:
     ("text", "expected"), [("0", 0.0), ("1.5", 1.5), ("1e9", 1e9), ("inf", math.inf)]
 )
 def test_query_says_up_to_which_age_a_prediction_is_fresh(text: str, expected: float) -> None:
-    assert read_max_age([("max_age_s", text)]) == expected
-    assert read_max_age([]) is None
+    assert read_query([("max_age_s", text)]) == (expected, False)
+    assert read_query([]) == (None, False)
+
+
+def test_query_or_body_says_whether_the_features_are_wanted() -> None:
+    assert read_query([("features", "true"), ("max_age_s", "1")]) == (1.0, True)
+    assert read_query([("features", "false")]) == (None, False)
+    assert read({"key": "a", "features": True}).asks == [Ask("a", features=True)]
+    assert read({"keys": ["a"], "features": True}).asks == [Ask("a", features=True)]
+    assert read({"key": "a", "features": None}).asks == [Ask("a")]
+    with pytest.raises(InvalidInput, match="features: expected true or false, got integer 1"):
+        read({"key": "a", "features": 1})
 
 
 @pytest.mark.parametrize(
@@ -141,11 +151,12 @@ def test_query_says_up_to_which_age_a_prediction_is_fresh(text: str, expected: f
         (("max_age_s", "a day"), "got string 'a day'"),
         (("max_age_s", "-1"), "Send a number such as 86400."),
         (("max_age_s", "nan"), "at least 0"),
-        (("max_age", "1"), "query.max_age: expected only max_age_s, got another."),
+        (("max_age", "1"), "query.max_age: expected max_age_s or features, got another."),
+        (("features", "yes"), "features: expected true or false, got string 'yes'"),
         (("x" * 200, ""), "query." + "x" * 80 + ": expected"),
     ],
 )
 def test_query_that_says_something_else_is_refused(query: tuple[str, str], words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_max_age([query])
+        read_query([query])
     assert words in str(caught.value)

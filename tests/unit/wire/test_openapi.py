@@ -395,9 +395,10 @@ def test_answer_to_get_by_key_is_as_described(keyed: Keyed, answering: Any, key:
     assert not admits(schema, answer | {"source": "guess"}, answering)
     parameters = answering["components"]["parameters"]
     named = [parameters[item["$ref"].rpartition("/")[2]] for item in operation["parameters"]]
-    assert [(item["name"], item["in"], item["required"]) for item in named[-2:]] == [
+    assert [(item["name"], item["in"], item["required"]) for item in named[-3:]] == [
         ("key", "path", True),
         ("max_age_s", "query", False),
+        ("features", "query", False),
     ]
 
 

@@ -34,7 +34,7 @@ STORED = {
     "other": stored(2, origin=OTHER),
     "future": stored(3.0, origin=FUTURE),
     "yes": stored(bool(1)),
-    "two": stored(1.0, 2.0),
+    "two": stored(1.0, 2.0, origin=origin_of(version="2", outputs=("low", "high"))),
     # Which are not asked for by what looks like them.
     "%61": stored(2.0),
     "a?max_age_s=1": stored(2.0),
