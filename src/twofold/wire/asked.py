@@ -126,7 +126,11 @@ def read_query(query: Iterable[tuple[str, str]]) -> tuple[float | None, bool]:
         InvalidInput: It has something else, or a value that can't be.
     """
     max_age_s, features = None, False
+    given: set[str] = set()
     for name, value in query:
+        if name in given:
+            raise InvalidInput(problem(f"query.{name}", "it once", "it twice", "Send one."))
+        given.add(name)
         if name == "features":
             if value not in FLAGS:
                 fix = "Send features=true."

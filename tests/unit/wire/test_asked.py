@@ -144,6 +144,11 @@ def test_query_or_body_says_whether_the_features_are_wanted() -> None:
         read({"key": "a", "features": 1})
 
 
+def test_query_that_says_something_twice_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"query\.max_age_s: expected it once, got it twice\."):
+        read_query([("max_age_s", "1"), ("max_age_s", "2")])
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
