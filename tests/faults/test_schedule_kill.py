@@ -43,6 +43,7 @@ CHILD = """
 import os, sys, time
 from datetime import datetime, timedelta
 from twofold.schedule import launch
+from twofold.schedule.arguments import Places
 from twofold.schedule.run import Scheduler, Watch, signals
 from twofold.schedule.settings import ScheduleSettings, SchedulerSettings
 
@@ -68,7 +69,7 @@ with signals() as wait:
     watch = Watch(wait=lambda s: wait(s / (speed or 1.0)), clock=clock, step=at,
                   tell=lambda event: print(event.event, flush=True))
     settings = SchedulerSettings(state="state")
-    Scheduler([schedule], settings, "registry", watch).run(once=mode == "once")
+    Scheduler([schedule], settings, Places("registry", "store"), watch).run(once=mode == "once")
 """
 
 
