@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 from callers import Waiter
-from conftest import POISON
 from shelves import (
     NOW,
     SECRET,
@@ -56,6 +55,8 @@ LIVE = {
     "age_s": 0.0,
     "fresh": True,
 }
+POISON = 666.0
+"""What the model of `make_bench` fails on."""
 OVERLOADED = Overloaded("server: expected less, got more. Wait.", retry_after_s=3)
 
 
