@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -81,12 +82,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         reader.close()
 
 
-@pytest.fixture
-def limit_files() -> Iterator[Callable[[int], None]]:
-    """Let no file grow beyond some bytes, as if the disk were full."""
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes, as if the disk were full; also not what pytest writes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -397,16 +401,15 @@ def test_a_written_snapshot_is_discarded_whole_or_in_part_and_no_other(bench: Be
 
 
 def test_a_full_disk_is_told_and_what_is_current_is_read_on(
-    bench: Bench, limit_files: Callable[[int], None]
+    bench: Bench,
 ) -> None:
     bench.publish(1)
     reader = bench.reader()
     keys = [f"customer-{number:08}" for number in range(10_000)]
     with bench.store.publishing("churn") as publication:
-        limit_files(100_000)
-        with pytest.raises(StoreUnavailable, match=r"got File too large\. Make room"):
+        written = pytest.raises(StoreUnavailable, match=r"got File too large\. Make room")
+        with written, small_files(100_000):
             publication.write(snapshot_of(2, rows=len(keys)), [rows_of(keys)])
-    limit_files(resource.RLIM_INFINITY)
     assert bench.read(reader) == bench.read() == 1.0
     bench.publish(2)
     assert bench.read(reader) == 2.0
