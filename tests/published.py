@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import resource
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,3 +75,14 @@ def live_of(prediction: float = 9.5, version: str = "4") -> Stored:
         source="live", model="churn", version=version, run_id="", as_of=at, predicted_at=at
     )
     return Stored((prediction,), origin)
+
+
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes, as if the disk were full; also not what pytest writes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

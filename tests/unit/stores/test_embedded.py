@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from published import live_of, publish_rows, rows_of, snapshot_of
+from published import live_of, publish_rows, rows_of, small_files, snapshot_of
 
 from twofold.errors import (
     CommitUnknown,
@@ -80,17 +78,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield made
     for reader in made.readers:
         reader.close()
-
-
-@contextlib.contextmanager
-def small_files(size: int) -> Iterator[None]:
-    """Let no file grow beyond some bytes, as if the disk were full; also not what pytest writes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # ---- reading ---------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from published import PREDICTED_AT, rows_of, snapshot_of
+from published import PREDICTED_AT, rows_of, small_files, snapshot_of
 
 from twofold.errors import InvalidInput, TwofoldError
 from twofold.stores import files
@@ -40,17 +38,6 @@ def open_in(folder: Path) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "000001-0123abcd"
-
-
-@contextlib.contextmanager
-def small_files(size: int) -> Iterator[None]:
-    """Let no file grow beyond some bytes, as if the disk were full; also not what pytest writes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_every_file_is_there_and_what_is_read_back_is_the_number_of_keys(folder: Path) -> None:
