@@ -24,7 +24,7 @@ from twofold.errors import GatesShut, StoreUnavailable, TwofoldError, problem
 from twofold.hybrid.gates import Candidate, pass_gates
 from twofold.hybrid.run_rows import check_publishable, output_names, output_type, run_rows
 from twofold.hybrid.settings import SnapshotSettings
-from twofold.hybrid.spread import SpreadCount, drift
+from twofold.hybrid.spread import SpreadCount, bins_told, drift
 from twofold.model.names import check_name
 from twofold.model.signature import Signature
 from twofold.stores.snapshot import (
@@ -174,7 +174,9 @@ class _Attempt:
         self._outputs = output_names(run.manifest)
         before = publication.pointer.current
         bins = before.spreads if before and before.outputs == self._outputs else ()
-        self._own = [SpreadCount() for _ in self._outputs]
+        told = run.manifest.statistics
+        known = {item.name: bins_told(item) for item in told.predictions} if told else {}
+        self._own = [SpreadCount(known.get(name)) for name in self._outputs]
         self._compared = [SpreadCount(item) for item in bins]
         self._bins = bins
         self._sample: list[tuple[bytes, tuple[Any, ...], int, dict[str, Any] | None]] = []

@@ -1,7 +1,7 @@
 """How predictions are spread over bins, and how far one snapshot's are from another's.
 
-The bins of a snapshot come from its first rows, the counts from all of them: so the next one is
-compared with exact shares, whatever the bins are.
+The bins of a snapshot come from the run's statistics, or from its first rows where there are none,
+the counts from all rows: so the next one is compared with exact shares, whatever the bins are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from twofold.batch.drift import psi, psi_by_chance
+from twofold.batch.statistics import ColumnStatistics
 from twofold.model import arrow
 from twofold.stores.snapshot import Spread
 
@@ -53,6 +54,26 @@ class SpreadCount:
         return Spread(edges=bins.edges, labels=bins.labels, rows=tuple(self._rows.tolist()))
 
 
+def bins_told(told: ColumnStatistics) -> Spread | None:
+    """Make bins of what a run's statistics tell of all its predictions; None if they don't.
+
+    The first rows alone would show little of the others where the input is sorted.
+    """
+    if told.numbers is None:
+        return None
+    quantiles = [*told.numbers.quantiles.values()]
+    points = [value for value in (told.numbers.minimum, *quantiles) if isinstance(value, float)]
+    if len(points) <= len(quantiles) or not np.isfinite(points).all():
+        return None
+    return _binned(points[0], sorted(points[1:]))
+
+
+def _binned(least: float, points: Sequence[float]) -> Spread:
+    # Where most are the same, as 0, what becomes less than that has left its bin, too.
+    less = float(np.nextafter(least, np.finfo(np.float64).min))
+    return Spread(edges=tuple(dict.fromkeys([less, *points])))
+
+
 def bins_of(column: pa.Array) -> Spread:
     """Make bins: the deciles of numbers, and what is less than all; the most frequent labels."""
     if _is_number(column):
@@ -61,9 +82,7 @@ def bins_of(column: pa.Array) -> Spread:
         if not len(values):
             return Spread()
         at = (np.arange(1, BINS) * len(values)) // BINS
-        # Where most are the same, as 0, what becomes less than that has left its bin, too.
-        less = np.nextafter(values[:1], np.finfo(np.float64).min)
-        return Spread(edges=tuple(dict.fromkeys([*less.tolist(), *values[at].tolist()])))
+        return _binned(float(values[0]), values[at].tolist())
     counted = column.cast(pa.string()).value_counts()
     pairs = [(item["counts"].as_py(), item["values"].as_py()) for item in counted]
     pairs.sort(key=lambda pair: (-pair[0], pair[1]))

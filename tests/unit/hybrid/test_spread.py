@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.hybrid.spread import BINS, LABELS, SpreadCount, bins_of, drift
+from twofold.batch.statistics import ColumnStatistics, Numbers
+from twofold.hybrid.spread import BINS, LABELS, SpreadCount, bins_of, bins_told, drift
 from twofold.stores.snapshot import Spread
 
 PSI_SHIFTED = 0.25
@@ -134,3 +136,35 @@ def test_what_is_no_number_is_no_edge_and_among_the_greatest() -> None:
 
 def test_snapshots_of_other_bins_are_not_compared() -> None:
     assert drift(counted([1.0, 2.0]), counted(["a"])) == (0.0, 0.0)
+
+
+def told(minimum: Any, *quantiles: Any) -> ColumnStatistics:
+    numbers = Numbers(
+        mean=0.5,
+        deviation=0.1,
+        minimum=minimum,
+        maximum=1.0,
+        quantiles={str(place): value for place, value in enumerate(quantiles)},
+    )
+    return ColumnStatistics(name="prediction", type="float64", rows=9, nulls=0, numbers=numbers)
+
+
+def test_bins_are_those_of_all_rows_where_statistics_tell_them() -> None:
+    edges = bins_told(told(0.0, 0.25, 0.5, 0.5, 0.75))
+    assert edges is not None
+    assert edges.edges == (-5e-324, 0.25, 0.5, 0.75)
+    for nothing in (told(-math.inf, 0.5), told("2026-01-31", "2026-01-31"), told(0.0, math.nan)):
+        assert bins_told(nothing) is None
+    labels = ColumnStatistics(name="prediction", type="string", rows=9, nulls=0)
+    assert bins_told(labels) is None
+
+
+def test_a_shift_of_sorted_predictions_is_seen_with_the_bins_of_all_of_them() -> None:
+    before = pa.array(np.linspace(0.0, 1.0, 1_000))
+    bins = bins_told(told(0.0, 0.25, 0.5, 0.75))
+    counts = [SpreadCount(bins), SpreadCount(bins)]
+    counts[0].add(before.slice(0, 100))  # the first part has the least ones only
+    counts[0].add(before.slice(100))
+    counts[1].add(pa.array(np.linspace(0.0, 1.0, 1_000) ** 0.25))
+    psi, by_chance = drift(counts[1].spread, counts[0].spread)
+    assert psi > max(0.25, by_chance)
