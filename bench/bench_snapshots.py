@@ -3,7 +3,8 @@
     python bench/bench_snapshots.py [PART...] [--quick] [--json FILE]
 
 Every figure is a ratio within this run, or stands beside the target it has on any machine. Needs
-Linux, and wrk for `http`. `get` makes a snapshot of 20 million keys in TMPDIR, about 700 MB.
+Linux, wrk for `http`, redis-server for `away`, and for `publish` that and a PostgreSQL. `get`
+makes a snapshot of 20 million keys in TMPDIR, about 700 MB.
 """
 
 from __future__ import annotations
