@@ -68,6 +68,11 @@ publish_option = click.option(
     help="Publish the committed run, as `twofold snapshot publish` does: from then on its "
     "predictions are read by key.",
 )
+features_option = click.option(
+    "--with-features",
+    is_flag=True,
+    help="Publish the model's fields, too, for live predictions of rows that changed a little.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,11 +138,7 @@ def batch() -> None:
     "this day.",
 )
 @publish_option
-@click.option(
-    "--with-features",
-    is_flag=True,
-    help="Publish the model's fields, too, for live predictions of rows that changed a little.",
-)
+@features_option
 @html_option()
 @settings_flags("batch", BatchSettings)
 @registry_option
@@ -187,6 +188,7 @@ def run(model: str, input_path: str, as_json: bool, **options: Any) -> None:  # 
 @click.argument("run_id")
 @output_option
 @publish_option
+@features_option
 @html_option()
 @settings_flags("batch", BatchSettings, without="partition_rows")
 @store_option
@@ -203,7 +205,8 @@ def resume(run_id: str, output: Path, as_json: bool, **options: Any) -> None:  #
     settings = settings_from({"store": options["store"], **flags})
     with progress_bar(f"resuming {run_id}") as show:
         result = resume_run(output, run_id, settings=settings.batch, watch=Watch(progress=show))
-    publish = Publish(settings) if options["publish"] else None
+    with_features = options["with_features"]
+    publish = Publish(settings, with_features) if options["publish"] or with_features else None
     _show_all(result, options["html"], publish, as_json=as_json)
 
 

@@ -474,6 +474,14 @@ def test_features_can_be_kept_for_later(cli: Any) -> None:
     assert cli.json("snapshot", "publish", "out/night", "--with-features")["snapshot"]["features"]
 
 
+def test_a_run_that_is_resumed_is_published_with_the_features_it_kept(cli: Any) -> None:
+    cli(*RUN, "--key", "id", "--keep-features")
+    resume = ("batch", "resume", "night", *OUT)
+    assert cli.json(*resume)["published"] is None
+    assert cli.json(*resume, "--publish")["published"]["snapshot"]["features"] == []
+    assert cli.json(*resume, "--with-features")["published"]["snapshot"]["features"] == ["x", "s"]
+
+
 @pytest.fixture
 def shut(cli: Any, table: Callable[[int], pa.Table]) -> tuple[str, ...]:
     """The command of a run that is too small to take the place of the one before."""
