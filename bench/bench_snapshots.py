@@ -32,8 +32,6 @@ PARTS = {
     "away": away.run,
 }
 
-SYSTEM = (OSError, subprocess.SubprocessError)
-
 
 def main() -> None:
     """Measure and print."""

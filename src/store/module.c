@@ -1,6 +1,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "enter.h"
 #include "index.h"
 
 /* An index over the memory of mapped files, which it keeps mapped. */
@@ -112,7 +113,25 @@ static PyObject *build(PyObject *module, PyObject *args) {
     return Py_BuildValue("KK", (unsigned long long)twins[0], (unsigned long long)twins[1]);
 }
 
+PyDoc_STRVAR(enter_doc,
+"enter_pages(memory, max_ns)\n--\n\n"
+"Enter what is in memory of a mapped file into the process's page table, for at most so many\n"
+"nanoseconds. Returns how many of them are left.");
+
+static PyObject *enter_pages_of(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer memory;
+    long long left_ns;
+    if (!PyArg_ParseTuple(args, "y*L", &memory, &left_ns)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    left_ns = enter_pages(memory.buf, (size_t)memory.len, left_ns);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&memory);
+    return PyLong_FromLongLong(left_ns);
+}
+
 static PyMethodDef methods[] = {
+    {"enter_pages", enter_pages_of, METH_VARARGS, enter_doc},
     {"build", build, METH_VARARGS, build_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -16,7 +16,13 @@ from typing import Any
 
 import pytest
 
-from twofold.errors import CommitUnknown, ConfigError, LeaseHeld, StoreUnavailable
+from twofold.errors import (
+    CommitUnknown,
+    ConfigError,
+    LeaseHeld,
+    StoreUnavailable,
+    TwofoldError,
+)
 from twofold.stores import publish_redis
 from twofold.stores.redis import RedisStore
 from twofold.stores.snapshot import rolled_back, switched
@@ -119,6 +125,21 @@ def test_rows_are_packed(client: Any, server: RedisServers, model: str) -> None:
     assert client.object("ENCODING", name) in {b"listpack", b"ziplist"}
     # A key of its own for each row would take some 150.
     assert used / len(keys) < 60
+
+
+def test_a_row_that_was_changed_is_not_verified(
+    client: Any, server: RedisServers, model: str
+) -> None:
+    snapshot = snapshot_of(model, 1, len(KEYS))
+    with store_at(server).publishing(model) as publication:
+        publication.write(snapshot, numbered(snapshot))
+        name = f"twofold:{{{model}:{snapshot.name}:0}}:rows"
+        key, value = next(iter(client.hgetall(name).items()))
+        client.hset(name, key, bytes([*value[:-1], value[-1] ^ 1]))
+        with pytest.raises(TwofoldError, match=r"got checksum [0-9a-f]+\. Publish the run again"):
+            publication.verify(snapshot)
+        client.hset(name, key, value)
+        assert publication.verify(snapshot) == len(KEYS)
 
 
 def test_a_server_that_throws_keys_away_is_refused(

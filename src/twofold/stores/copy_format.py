@@ -54,6 +54,14 @@ def key_array(keys: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def checksum(keys: Sequence[bytes], values: Iterable[bytes]) -> int:
+    """The checksum of rows as `postgresql_sql.COUNT` has it; that of all rows is the sum."""
+    return sum(
+        int.from_bytes(hashlib.sha256(_value_head(len(key)) + key + value).digest()[:8], "big") >> 4
+        for key, value in zip(keys, values, strict=True)
+    )
+
+
 def copy_rows(keys: Sequence[bytes], values: Iterable[bytes]) -> bytes:
     """Rows of a COPY, between its `HEADER` and its `TRAILER`.
 

@@ -34,6 +34,7 @@ from twofold.stores import postgresql_sql as asked
 from twofold.stores.copy_format import (
     HEADER,
     TRAILER,
+    checksum,
     copy_rows,
     shown_key,
     stored_keys,
@@ -122,7 +123,7 @@ class PostgresqlPublication:
             StoreUnavailable: The store doesn't answer.
         """
         self._address, self._model, self._timeout_s = address, model, timeout_s
-        self._written: dict[str, tuple[int, int, int]] = {}
+        self._written: dict[str, tuple[int, int]] = {}
         with _told(address):
             self._session = Session(address, timeout_s)
             try:
@@ -160,26 +161,25 @@ class PostgresqlPublication:
             self._ask(asked.ANALYZE, table=table)
         self._written[snapshot.name] = written
 
-    def _copy(self, table: str, rows: Iterable[Rows]) -> tuple[int, int, int]:
-        """Write all rows; give how many, and the bytes of their keys and values."""
-        count = key_bytes = value_bytes = 0
+    def _copy(self, table: str, rows: Iterable[Rows]) -> tuple[int, int]:
+        """Write all rows; give how many, and their checksum."""
+        count = total = 0
 
         def chunks() -> Iterator[bytes]:
-            nonlocal count, key_bytes, value_bytes
+            nonlocal count, total
             yield HEADER
             for some in rows:
                 for piece in _pieces(some):
                     keys = stored_keys(piece.keys.to_pylist())
                     values = list(encode_rows(piece))
                     count += len(keys)
-                    key_bytes += sum(map(len, keys))
-                    value_bytes += sum(map(len, values))
+                    total += checksum(keys, values)
                     yield copy_rows(keys, values)
             yield TRAILER
 
         text = render(asked.COPY, self._address.schema, table)
         self._session.copy(text, chunks(), stall_s=STALL_S)
-        return count, key_bytes, value_bytes
+        return count, total
 
     def _index(self, table: str) -> None:
         self._session.ask("SAVEPOINT whole")
@@ -199,20 +199,20 @@ class PostgresqlPublication:
         """See `Publication`."""
         try:
             with _told(self._address), self._session.transaction(WORK_S):
-                ((count, *sizes),) = self._ask(asked.COUNT, table=self._table(snapshot))
+                ((count, total),) = self._ask(asked.COUNT, table=self._table(snapshot))
         except StoreUnavailable as error:
             if isinstance(error.__cause__, Failed) and error.__cause__.code in asked.GONE:
                 raise self._unlike(snapshot, "no table of it") from error
             raise
         written = self._written.get(snapshot.name)
-        if written is not None and written != (count, *sizes):
-            raise self._unlike(snapshot, f"{count} keys, {sizes[0]} and {sizes[1]} bytes")
+        if written is not None and written != (count, int(total)):
+            raise self._unlike(snapshot, f"{count} keys, checksum {int(total):x}")
         return count
 
     def _unlike(self, snapshot: Snapshot, got: str) -> TwofoldError:
-        keys, key_bytes, value_bytes = self._written.get(snapshot.name, (snapshot.rows, 0, 0))
+        keys, total = self._written.get(snapshot.name, (snapshot.rows, None))
         wanted = f"{snapshot.name} as it was written ({keys} keys"
-        wanted += f", {key_bytes} and {value_bytes} bytes)" if key_bytes else ")"
+        wanted += ")" if total is None else f", checksum {total:x})"
         fix = "Publish the run again."
         return TwofoldError(problem(f"{self._address.url}: {self._model}", wanted, got, fix))
 

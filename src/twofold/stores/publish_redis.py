@@ -8,15 +8,24 @@ import secrets
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from twofold.errors import CommitUnknown, InvalidInput, LeaseHeld, StoreUnavailable, problem
+from twofold.errors import (
+    CommitUnknown,
+    InvalidInput,
+    LeaseHeld,
+    StoreUnavailable,
+    TwofoldError,
+    problem,
+)
 from twofold.stores.redis_layout import (
     BEGIN,
     LEFT,
     POINT,
+    READ_BACK,
     RELEASE,
     RENEW,
     SETTLE,
@@ -25,6 +34,7 @@ from twofold.stores.redis_layout import (
     Command,
     Group,
     Names,
+    Window,
     mark_of,
     not_ours,
     windows,
@@ -185,6 +195,7 @@ class RedisPublication:
         # As it was read, for a later layout may write more than we know of.
         self._raw = raw
         self._begun: dict[str, int] = {}
+        self._checksums: dict[str, int] = {}
 
     @property
     def pointer(self) -> Pointer:
@@ -210,27 +221,45 @@ class RedisPublication:
             raise self._lock.lost()
         buckets = Buckets.of(snapshot)
         before: list[Any] = []
-        for window in windows(rows):
-            # In even parts, whatever the rows' length.
-            row_bytes = window.size_bytes // len(window.keys) + 1
-            max_rows = max(1, MAX_CHUNK_BYTES // row_bytes)
-            doubtful: list[int] = []
-            for chunk in _chunks(window.groups(buckets), max_rows):
-                self._lock.check()
-                answers = self._server.send([group.command for group in chunk])
-                for group, added in zip(chunk, answers, strict=True):
-                    if added != len(group.rows):
-                        doubtful += group.rows
-            key = window.twice(doubtful, before) if doubtful else None
-            if key is not None:
-                raise _twice(key)
-            before.append(window.hashes)
+        total = 0
+        writer = ThreadPoolExecutor(1, "twofold-write")
+        try:
+            for window in windows(rows):
+                sent = [writer.submit(self._send, chunk) for chunk in _even(window, buckets)]
+                # The server is at work meanwhile.
+                total += window.checksum()
+                doubtful = [row for chunk in sent for row in chunk.result()]
+                key = window.twice(doubtful, before) if doubtful else None
+                if key is not None:
+                    raise _twice(key)
+                before.append(window.hashes)
+        finally:
+            writer.shutdown(cancel_futures=True)
+        self._checksums[snapshot.name] = total
+
+    def _send(self, chunk: Sequence[Group]) -> list[int]:
+        """Write some rows; give those of a group of which one was there already."""
+        self._lock.check()
+        answers = self._server.send([group.command for group in chunk])
+        wanted = zip(chunk, answers, strict=True)
+        return [row for group, added in wanted if added != len(group.rows) for row in group.rows]
 
     def verify(self, snapshot: Snapshot) -> int:
-        """See `Publication.verify`."""
-        found = 0
+        """See `Publication.verify`.
+
+        The server adds up the checksums of all rows, so that they needn't travel.
+        """
+        found = total = 0
         for names in parts(Buckets.of(snapshot).all(), MAX_COMMANDS):
-            found += sum(self._server.send([("HLEN", name) for name in names]))
+            for rows, some in self._server.send([("EVAL", READ_BACK, 1, name) for name in names]):
+                found, total = found + rows, total + int(some)
+        wanted = self._checksums.get(snapshot.name)
+        # Another number of rows is the caller's to tell.
+        if wanted is not None and found == snapshot.rows and total != wanted:
+            where, fix = f"{self._server.address}: {self._model}", "Publish the run again."
+            got = f"checksum {total:x}"
+            wanted = f"{snapshot.name} as it was written (checksum {wanted:x})"
+            raise TwofoldError(problem(where, wanted, got, fix))
         return found
 
     def find(self, snapshot: Snapshot, keys: Sequence[bytes]) -> list[Stored | None]:
@@ -264,6 +293,7 @@ class RedisPublication:
             if not is_moved:
                 raise self._lock.lost()
         self._pointer, self._raw = pointer, raw
+        self._checksums.clear()
         for kept in pointer.kept:
             self._begun.pop(kept.name, None)
         with contextlib.suppress(StoreUnavailable):  # The next publisher deletes it.
@@ -338,6 +368,12 @@ def _twice(key: bytes) -> InvalidInput:
     shown = repr(key[:SHOWN_BYTES].decode("utf-8", "replace"))
     fix = "Predict each of them once; which of two predictions is meant, nobody can tell."
     return InvalidInput(problem("key", "each key once", f"{shown} twice", fix))
+
+
+def _even(window: Window, buckets: Buckets) -> Generator[list[Group]]:
+    """A window in even parts, whatever the rows' length."""
+    row_bytes = window.size_bytes // len(window.keys) + 1
+    return _chunks(window.groups(buckets), max(1, MAX_CHUNK_BYTES // row_bytes))
 
 
 def _chunks(groups: Iterable[Group], max_rows: int) -> Generator[list[Group]]:

@@ -16,6 +16,7 @@ none.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ MAX_COMMAND_ROWS = 1_000
 """Rows that are written with one command: for a snapshot with more rows than it says."""
 STEP_ROWS = 16_384
 """Rows that are packed at once."""
+SHA1_BYTES, CHECKSUM_BYTES = 20, 5
+"""Of a digest, and of it in the sum of a bucket, which Lua has as a float."""
 WINDOW_ROWS = 262_144
 WINDOW_BYTES = 64 << 20
 """Rows that are sorted into buckets together: the more, the fewer commands."""
@@ -84,6 +87,16 @@ if (redis.call('HGET', KEYS[2], 'pointer') or '') ~= ARGV[2] then return false e
 return redis.call('HGETALL', KEYS[3])
 """
 """List what was written, as long as nobody else can have begun to write."""
+READ_BACK = """
+local rows, sum = redis.call('HGETALL', KEYS[1]), 0
+local digest, first, number = redis.sha1hex, string.sub, tonumber
+for at = 1, #rows, 2 do
+    local row = #rows[at] .. ':' .. rows[at] .. rows[at + 1]
+    sum = sum + number(first(digest(row), 1, 10), 16)
+end
+return {#rows / 2, string.format('%.0f', sum)}
+"""
+"""How many rows a bucket has, and the sum of their checksums, in whatever order they lie."""
 KEEP = """
 if redis.call('HGET', KEYS[1], 'mark') ~= ARGV[1] then return 0 end
 if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0
@@ -198,11 +211,22 @@ class Window:
                 yield Group(group, self._command(name, group))
 
     def _command(self, name: bytes, group: list[int]) -> Command:
-        command: list[Any] = ["HSET", name]
-        for row in group:
-            command.append(self.keys[row])
-            command.append(self.values[row])
+        command: list[Any] = ["HSET", name, *group, *group]
+        command[2::2] = map(self.keys.__getitem__, group)
+        command[3::2] = map(self.values.__getitem__, group)
         return tuple(command)
+
+    def checksum(self) -> int:
+        """The sum of the rows' checksums, as READ_BACK has it."""
+        rows = map(
+            b"%d:%b%b".__mod__, zip(map(len, self.keys), self.keys, self.values, strict=True)
+        )
+        # It is what Redis has, against damage, not against anybody.
+        digests = b"".join([hashlib.sha1(row, usedforsecurity=False).digest() for row in rows])
+        first = np.frombuffer(digests, np.uint8).reshape(-1, SHA1_BYTES)[:, :CHECKSUM_BYTES]
+        return sum(
+            int(place) << 8 * at for at, place in enumerate(reversed(first.sum(0, np.int64)))
+        )
 
     def twice(
         self, doubtful: Sequence[int], before: Sequence[np.ndarray[Any, np.dtype[np.uint64]]]

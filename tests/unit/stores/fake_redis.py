@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -142,6 +143,13 @@ def _keep(redis: FakeRedis, keys: list[str], given: list[Any]) -> Any:
     return 1
 
 
+def _read_back(redis: FakeRedis, keys: list[str], given: list[Any]) -> Any:
+    there = redis.hashes.get(text(keys[0]), {})
+    rows = [str(len(key)).encode() + b":" + key + value for key, value in there.items()]
+    digests = [hashlib.sha1(row, usedforsecurity=False).digest() for row in rows]
+    return [len(rows), str(sum(int.from_bytes(digest[:5], "big") for digest in digests)).encode()]
+
+
 SCRIPTS: dict[str, Callable[[FakeRedis, list[str], list[Any]], Any]] = {
     layout.TAKE: _take,
     layout.RENEW: _renew,
@@ -151,4 +159,5 @@ SCRIPTS: dict[str, Callable[[FakeRedis, list[str], list[Any]], Any]] = {
     layout.SETTLE: _settle,
     layout.LEFT: _left,
     layout.KEEP: _keep,
+    layout.READ_BACK: _read_back,
 }

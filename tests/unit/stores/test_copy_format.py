@@ -9,6 +9,7 @@ from twofold.stores.copy_format import (
     HEADER,
     MAX_KEY_BYTES,
     TRAILER,
+    checksum,
     copy_rows,
     key_array,
     shown_key,
@@ -36,6 +37,12 @@ def rows_in(data: bytes) -> list[tuple[bytes, ...]]:
 def test_rows_are_written_as_copy_reads_them(rows: list[tuple[bytes, bytes]]) -> None:
     keys, values = [key for key, _ in rows], [value for _, value in rows]
     assert rows_in(copy_rows(keys, iter(values))) == rows
+
+
+def test_a_checksum_tells_where_a_key_ends_and_not_which_row_came_first() -> None:
+    assert checksum([b"a", b"bc"], [b"1", b"2"]) == checksum([b"bc", b"a"], [b"2", b"1"])
+    assert checksum([b"a"], [b"bc"]) != checksum([b"ab"], [b"c"])
+    assert checksum([], []) == 0
 
 
 @given(st.lists(st.binary(max_size=40)))

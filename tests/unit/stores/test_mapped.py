@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -17,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import PREDICTED_AT, rows_of, snapshot_of
 
-from twofold.stores.files import SnapshotWriter
+from twofold.stores.files import SnapshotWriter, map_file
+from twofold.stores.index import native
 from twofold.stores.mapped import MappedSnapshot
 from twofold.stores.store import Rows
 
@@ -162,3 +164,24 @@ def test_files_of_other_keys_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "values-0").unlink()
     with pytest.raises(FileNotFoundError):
         MappedSnapshot(tmp_path, snapshot)
+
+
+@pytest.mark.skipif(native() is None or sys.platform != "linux", reason="built, on Linux")
+def test_pages_are_entered_while_there_is_time(tmp_path: Path) -> None:
+    path = tmp_path / "values"
+    path.write_bytes(b"x" * (5 << 20))
+    sizes = []
+    for left_ns in (0, 10**10):
+        mapped = map_file(path)
+        assert (native().enter_pages(mapped, left_ns) > 0) == (left_ns > 0)
+        sizes.append(resident_kb(path))
+        mapped.close()
+    assert sizes == [0, 5 << 10]
+    assert native().enter_pages(b"", 1) == 1
+
+
+def resident_kb(path: Path) -> int:
+    """Of a mapped file, how much is in the process's page table."""
+    _, found, rest = Path("/proc/self/smaps").read_text(encoding="utf-8").partition(f"{path}\n")
+    assert found
+    return next(int(line.split()[1]) for line in rest.splitlines() if line.startswith("Rss:"))

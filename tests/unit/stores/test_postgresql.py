@@ -10,15 +10,23 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from twofold.errors import CommitUnknown, ConfigError, InvalidInput, LeaseHeld, StoreUnavailable
+from twofold.errors import (
+    CommitUnknown,
+    ConfigError,
+    InvalidInput,
+    LeaseHeld,
+    StoreUnavailable,
+    TwofoldError,
+)
 from twofold.stores import postgresql
 from twofold.stores import postgresql_sql as asked
-from twofold.stores.copy_format import HEADER, TRAILER
+from twofold.stores.copy_format import HEADER, TRAILER, checksum
 from twofold.stores.open import open_store
 from twofold.stores.postgresql import PostgresqlStore
 from twofold.stores.psycopg import CommitFailed, Failed
 from twofold.stores.snapshot import Pointer, Snapshot, encode_pointer, switched
 from twofold.stores.store import Rows
+from twofold.stores.values import encode_rows
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 URL = "postgresql://me:hush@db/t"
@@ -207,11 +215,15 @@ def test_rows_are_sent_in_pieces_between_a_beginning_and_an_end(
     server: Server, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "COPY_ROWS", 2)
+    rows = [some_rows(3), some_rows(0), some_rows(2)]
+    written = sum(checksum(some.keys.to_pylist(), encode_rows(some)) for some in rows)
     with store.publishing("churn") as publication:
-        publication.write(snapshot(1, 5), [some_rows(3), some_rows(0), some_rows(2)])
-        sizes = sum(len(piece) for piece in server.copied[1:-1])
-        server.says = {"SELECT count(*)": [(5, 5, sizes - 5 * (2 + 4 + 1 + 4))]}
+        publication.write(snapshot(1, 5), rows)
+        server.says = {"SELECT count(*)": [(5, str(written))]}
         assert publication.verify(snapshot(1, 5)) == 5
+        server.says = {"SELECT count(*)": [(5, str(written + 1))]}
+        with pytest.raises(TwofoldError, match=f"checksum {written:x}.*got 5 keys, checksum"):
+            publication.verify(snapshot(1, 5))
     assert (server.copied[0], server.copied[-1]) == (HEADER, TRAILER)
     assert len(server.copied) == 2 + 3
     server.says = {}

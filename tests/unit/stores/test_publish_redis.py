@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from twofold.errors import CommitUnknown, InvalidInput, LeaseHeld, StoreUnavailable
+from twofold.errors import (
+    CommitUnknown,
+    InvalidInput,
+    LeaseHeld,
+    StoreUnavailable,
+    TwofoldError,
+)
 from twofold.stores import publish_redis
 from twofold.stores.publish_redis import RedisPublication, parts, publishing_redis
 from twofold.stores.redis_layout import BEGIN, LEFT, POINT, RENEW, SETTLE, Command
@@ -70,6 +76,19 @@ def failing(
             raise error() if error else gone()
 
     return check
+
+
+def test_a_row_that_was_changed_is_found() -> None:
+    redis = FakeRedis()
+    with publishing(redis) as publication:
+        snapshot = write(publication, 1)
+        bucket = next(rows for name, rows in redis.hashes.items() if name.endswith(":rows"))
+        key = next(iter(bucket))
+        bucket[key] += b"x"
+        with pytest.raises(TwofoldError, match=r"as it was written \(checksum .* got checksum"):
+            publication.verify(snapshot)
+        del bucket[key]
+        assert publication.verify(snapshot) == len(KEYS) - 1
 
 
 def test_a_snapshot_is_written_counted_and_pointed_to() -> None:
