@@ -23,7 +23,7 @@ class Breaker:
         """
         self._max_failures = max_failures
         self._retry_s = retry_s
-        self._failures = 0
+        self._failures = 0.0
         self._retry_at_s = 0.0
         self.is_open = False
 
@@ -38,12 +38,17 @@ class Breaker:
 
     def succeeded(self) -> None:
         """An attempt was answered."""
-        self._failures = 0
+        self._failures = 0.0
         self.is_open = False
 
-    def failed(self, now_s: float) -> None:
-        """An attempt was not."""
-        self._failures += 1
+    def failed(self, now_s: float, share: float = 1.0) -> None:
+        """An attempt was not.
+
+        Args:
+            now_s: The instant (monotonic seconds).
+            share: Of a failure, from 0 to 1: how far the store is to blame.
+        """
+        self._failures += share
         if self._failures >= self._max_failures:
             self.is_open = True
             self._retry_at_s = now_s + self._retry_s

@@ -72,7 +72,8 @@ class Lookup:
             async with asyncio.timeout(timeout_s):
                 found = await self._reader.find(keys, with_features=with_features)
         except TimeoutError as error:
-            self._failed()
+            # Who had hardly any time left says little about the store.
+            self._failed(timeout_s / self._timeout_s)
             fix = "Look at its load and at the way to it."
             within = f"an answer within {timeout_s * 1000:.0f} ms"
             raise StoreUnavailable(problem("store", within, "none", fix)) from error
@@ -85,8 +86,8 @@ class Lookup:
         self._remember(keys, found)
         return found
 
-    def _failed(self) -> None:
-        self._breaker.failed(self._clock())
+    def _failed(self, share: float = 1.0) -> None:
+        self._breaker.failed(self._clock(), share)
         self._tell("failed")
 
     def _remember(self, keys: Sequence[bytes], found: Found) -> None:

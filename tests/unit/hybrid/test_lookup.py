@@ -127,6 +127,18 @@ def test_one_that_keeps_failing_is_not_asked_for_a_while_and_then_once(bench: Be
     assert bench.told == ["failed"] * 3 + ["answered"]
 
 
+def test_a_request_that_had_hardly_any_time_says_little_about_the_store() -> None:
+    bench = Bench(store_timeout_s=0.02)
+    bench.reader.is_stuck = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="within 10 ms"):
+            bench.find(b"a", within_s=0.01)
+    assert not bench.lookup.is_away
+    with pytest.raises(StoreUnavailable, match="within 10 ms"):
+        bench.find(b"a", within_s=0.01)
+    assert bench.lookup.is_away
+
+
 def test_what_was_found_last_is_remembered_and_what_is_gone_is_not(bench: Bench) -> None:
     bench.reader.has = {b"a": live_of(1.5), b"b": live_of(2.5)}
     bench.find(b"a", b"b", b"c")
