@@ -12,7 +12,6 @@ UNIT = ROOT / "tests" / "unit"
 COVERED_ELSEWHERE = {
     "__main__.py": "tests/e2e runs `python -m twofold` everywhere",
     "batch/request.py": "tests/unit/batch/test_run_request.py",
-    "batch/report_style.py": "tests/unit/batch/test_report.py",
     "batch/settings.py": "tests/tidy/test_docs.py reads every setting",
     "batch/watch.py": "values only; the runs of tests/unit/batch/test_run.py use all of them",
     "batch/work.py": "tests/unit/batch/test_engine.py",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from html import escape
 
 from twofold.batch.statistics import Category, Histogram
+from twofold.page import page_text
 
 WIDTH, HEIGHT = 320, 120
 BASE = 100
@@ -17,15 +17,6 @@ LABEL_CHARS = 20
 UNSEEN = "(not in the sample)"
 BAR_HEIGHT = 18
 NAME_WIDTH, SHARE_WIDTH = 136, 48
-UNSHOWN = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""Signs that no page may have, and those that turn the text around them."""
-
-
-def page_text(text: str) -> str:
-    """Text of the data as text of a page."""
-    return escape(UNSHOWN.sub("\ufffd", text))
 
 
 def histogram_plot(found: Histogram, name: str, *, ends: tuple[str, str]) -> str:

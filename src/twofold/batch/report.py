@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from twofold.batch.manifest import Manifest
-from twofold.batch.plots import category_plot, histogram_plot, page_text, share_plot
-from twofold.batch.report_style import STYLE
+from twofold.batch.plots import category_plot, histogram_plot, share_plot
 from twofold.batch.statistics import Category, ColumnStatistics, Histogram, Numbers, Statistics
 from twofold.batch.summary import FIX, instant
+from twofold.page import page, page_text
 
 MAX_PLOTS = 60
 """Columns that are drawn, those that drifted most; the table has all of them, up to the next."""
@@ -46,13 +46,7 @@ def render_report(manifest: Manifest) -> str:
             _section("All columns", _columns_table(statistics)),
         ]
     parts += [_quarantine(manifest), _files(manifest), "</main>"]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{page_text(title)}</title><style>{STYLE}</style></head><body>"
-        f"{''.join(parts)}</body></html>\n"
-    )
+    return page(title, "".join(parts))
 
 
 def _section(title: str, body: str) -> str:

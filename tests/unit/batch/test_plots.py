@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from twofold.batch.plots import category_plot, histogram_plot, page_text, share_plot
+from twofold.batch.plots import category_plot, histogram_plot, share_plot
 from twofold.batch.statistics import Category, Histogram
 
 EVIL = '<script>"&'
@@ -71,7 +71,3 @@ def test_texts_without_a_sample_have_a_bar_together() -> None:
 def test_long_texts_are_cut_to_the_room_beside_the_bars(text: str, label: str) -> None:
     svg = category_plot([Category(value=text, rows=1, sample_rows=1)], "a", rows=1, sample_rows=1)
     assert elements(svg, "text")[0].text == label
-
-
-def test_signs_that_a_page_can_not_have_or_that_turn_it_are_replaced() -> None:
-    assert page_text("a\x00b\u202ec\ud800<\n") == "a\ufffdb\ufffdc\ufffd&lt;\n"

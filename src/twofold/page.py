@@ -1,5 +1,18 @@
-"""How a report looks: on screens wide and narrow, light and dark, and on paper."""
+"""Pages of HTML that are files of their own: no script, nothing from elsewhere.
 
+They are read on screens wide and narrow, light and dark, and on paper. What they show
+is foreign: names and texts are whatever the data has in them.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+UNSHOWN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Signs that no page may have, and those that turn the text around them."""
 STYLE = """
 :root{--page:#fbfbfa;--card:#fff;--ink:#1d2329;--soft:#5c6670;--line:#dfe3e6;--now:#7aa7d9;
 --then:#b3400f;--good:#1a7f4b;--fair:#8a6100;--poor:#b3261e}
@@ -53,3 +66,24 @@ dd{font-size:1.1rem}
 @media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--now:#9bbfe6;
 --then:#b3400f}body{font-size:11pt}.cards{grid-template-columns:1fr 1fr}}
 """.replace("\n", "")
+
+
+def page_text(text: str) -> str:
+    """Text of the data as text of a page."""
+    return escape(UNSHOWN.sub("\ufffd", text))
+
+
+def page(title: str, body: str) -> str:
+    """A whole page.
+
+    Args:
+        title: As text.
+        body: As HTML: a header and a main.
+    """
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{page_text(title)}</title><style>{STYLE}</style></head><body>"
+        f"{body}</body></html>\n"
+    )

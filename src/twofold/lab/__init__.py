@@ -1,0 +1,1 @@
+"""Measuring both speeds of one model, and telling which to use."""
