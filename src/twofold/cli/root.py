@@ -26,6 +26,7 @@ GROUPS = {
         "top": "twofold.cli.top",
         "keys": "twofold.cli.keys",
     },
+    "Which to use": {"lab": "twofold.cli.lab"},
     "First steps": {"demo": "twofold.cli.demo"},
 }
 HOMES = {name: module for group in GROUPS.values() for name, module in group.items()}
