@@ -142,8 +142,8 @@ def _reasons(tally: Tally, conduct: Conduct) -> list[str]:
     late_s, median_s = tally.lateness.percentile(share), tally.latency.percentile(50)
     if late_s > max(MAX_LATE_S, MAX_LATE_RATIO * median_s):
         reasons.append(
-            f"the generator was late by {late_s * 1e3:.3g} ms at p{share}, more than 1 ms and than a "
-            "tenth of the median latency: give it a calmer machine, or more --processes"
+            f"the generator was late by {late_s * 1e3:.3g} ms at p{share}, more than 1 ms and than "
+            "a tenth of the median latency: give it a calmer machine, or more --processes"
         )
     if conduct.is_closed and conduct.busy_ratio > MAX_BUSY_RATIO:
         reasons.append(
