@@ -73,8 +73,8 @@ def line_chart(
     drawn = [legend, plot.axes(x_label, y_label)]
     # References lie beneath what was measured.
     numbers = _numbers(series)
-    for one in sorted(numbers, key=lambda at: not series[at].is_reference):
-        drawn.append(plot.line(series[one], numbers[one]))
+    order = sorted(numbers, key=lambda at: not series[at].is_reference)
+    drawn += [plot.line(series[at], numbers[at]) for at in order]
     names = ", ".join(one.name for one in series)
     label = f"{title}: {names}; {y_label} over {x_label}"
     return _figure(title, _svg(label, "".join(drawn), height), _table(series, x_label))
