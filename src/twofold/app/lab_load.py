@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from twofold.errors import ConfigError, problem
 from twofold.lab.arrivals import Arrivals, Profile, level
 from twofold.lab.capacity import MAX_PER_S, find_capacity, is_kept
@@ -188,14 +190,20 @@ def goodput_curve(
         if was_stopped:
             break
         levels.append(found)
+    found = without_curve(search, limits)
+    return msgspec.structs.replace(found, levels=levels, was_stopped=was_stopped)
+
+
+def without_curve(search: Search, limits: Limits) -> Curve:
+    """Only what a search has found."""
     return Curve(
         capacity_per_s=search.capacity_per_s,
         slo_s=limits.slo_s,
         deadline_s=limits.deadline_s,
-        levels=levels,
+        levels=[],
         search=search.levels,
         limit=search.limit,
-        was_stopped=was_stopped,
+        was_stopped=search.was_stopped,
     )
 
 

@@ -6,7 +6,9 @@ import importlib
 
 import click
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "load": "twofold.cli.lab_load",
+}
 
 
 class LazyLab(click.Group):

@@ -55,8 +55,7 @@ def render_goodput(
         f"<header><p>twofold lab load, {at:%Y-%m-%d %H:%M} UTC</p><h1>{title}</h1></header><main>",
         _warnings(curve, levels),
         _figures(curve, levels),
-        f'<section><div class="charts">{goodput_chart(levels)}{latency_chart(levels)}</div>'
-        "</section>",
+        _charts(levels),
         _section("The rates of the curve", _table(levels)),
     ]
     if curve.levels and curve.search:
@@ -97,6 +96,11 @@ def latency_chart(levels: Sequence[Level]) -> str:
     return line_chart(
         series, title="Latency of what was answered", x_label=OFFERED, y_label="ms", log_y=True
     )
+
+
+def _charts(levels: Sequence[Level]) -> str:
+    both = f"{goodput_chart(levels)}{latency_chart(levels)}"
+    return f'<section><div class="charts">{both}</div></section>'
 
 
 def _section(title: str, body: str) -> str:
