@@ -65,7 +65,7 @@ dd{font-size:1.1rem}
 .figures{grid-template-columns:1fr 1fr}}
 .charts{display:grid;gap:14px;
 grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr))}
-.chart{margin:0;max-width:620px;min-width:0;background:var(--card);border:1px solid var(--line);
+.chart{margin:0;max-width:480px;min-width:0;background:var(--card);border:1px solid var(--line);
 border-radius:8px;padding:12px 14px;break-inside:avoid}
 .chart svg text{font-size:12px}figcaption{font-weight:600;margin-bottom:10px}
 .line,.reference{fill:none;stroke-width:2;stroke-linejoin:round}

@@ -217,7 +217,8 @@ def write_goodput(path: Path, curve: Curve, url: str, endpoint: Endpoint, limits
         "In time": f"within {limits.deadline_s * 1e3:g} ms",
         "Given up": f"after {limits.timeout_s:g} s",
         "Warm-up": f"{limits.warm_up_s:g} s before each rate, not counted",
-        "Generator": f"{limits.processes} process(es), at most {limits.connections} connections",
+        "Generator": f"{limits.processes} process{'es' if limits.processes > 1 else ''}, "
+        f"at most {limits.connections} connections",
     }
     path.write_text(render_goodput(curve, facts), encoding="utf-8")
 

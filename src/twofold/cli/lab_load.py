@@ -104,6 +104,7 @@ def load(url: str, as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click
     Exit code 1: the generator itself didn't keep up, so that the figures aren't the server's.
     """
     from twofold.app.lab_load import endpoint_of  # noqa: PLC0415 - heavy
+    from twofold.lab.goodput_page import notes_on  # noqa: PLC0415 - as above
 
     mode = _mode(given)
     limits = _limits(given)
@@ -131,9 +132,10 @@ def load(url: str, as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click
         print_json({**about, "curve": curve})
     else:
         _print_curve(curve)
-    late = sum(not level.is_valid for level in curve.levels)
-    reasons = [f"at {late} of {len(curve.levels)} rates the generator was late"] if late else []
-    _end(reasons, was_stopped=curve.was_stopped)
+    for note in notes_on(curve):
+        talk().print(Text("note: ", style="yellow") + Text(note), soft_wrap=True)
+    if not all(level.is_valid for level in curve.levels):
+        sys.exit(INVALID)
 
 
 def _mode(given: dict[str, Any]) -> str:
@@ -310,8 +312,11 @@ def _print_loaded(loaded: Loaded, limits: Limits) -> None:
 
 
 def _latency(latency: Latency) -> str:
-    shown = [f"p{share} {value * 1e3:.3g} ms" for share, value in latency.percentiles_s.items()]
-    shown.append(f"max {latency.max_s * 1e3:.3g} ms")
+    from twofold.lab.goodput_page import milliseconds  # noqa: PLC0415 - as above
+
+    known = latency.percentiles_s.items()
+    shown = [f"p{share} {milliseconds(value)} ms" for share, value in known]
+    shown.append(f"max {milliseconds(latency.max_s)} ms")
     return f"{', '.join(shown)}; of {latency.count:,} answers"
 
 
@@ -320,11 +325,11 @@ def _print_curve(curve: Curve) -> None:
     what = f"p99 within {curve.slo_s * 1e3:g} ms"
     found = f"{curve.capacity_per_s:,.0f} requests/s" if curve.capacity_per_s else "none found"
     data.print(f"capacity: {found} ({what}, at least 99 % answered in time)")
-    if curve.limit:
-        data.print(f"it may be higher: {curve.limit}")
 
 
 def _levels_table(levels: Sequence[Level]) -> Table:
+    from twofold.lab.goodput_page import milliseconds  # noqa: PLC0415 - as above
+
     table = Table(box=None, pad_edge=False)
     heads = ("offered/s", "in time/s", "late/s", "shed/s", "failed/s", "answers")
     for head in (*heads, *(f"p{share} ms" for share in SHARES), "gen. late ms", ""):
@@ -336,8 +341,8 @@ def _levels_table(levels: Sequence[Level]) -> Table:
         table.add_row(
             *(f"{rate:,.1f}" for rate in (*rates, level.failed_per_s)),
             f"{level.latency.count:,}",
-            *(f"{found[share] * 1e3:.3g}" if share in found else "-" for share in SHARES),
-            f"{level.lateness_p99_s * 1e3:.3g}",
+            *(milliseconds(found[share]) if share in found else "-" for share in SHARES),
+            milliseconds(level.lateness_p99_s),
             "" if level.is_valid else "invalid",
         )
     return table

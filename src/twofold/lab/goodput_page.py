@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from twofold.lab.capacity import PRECISION_RATIO, is_kept
 from twofold.lab.charts import Series, line_chart
 from twofold.lab.findings import Level
 from twofold.lab.histogram import SHARES
 from twofold.page import page, page_text
 
 OFFERED = "offered (requests/s)"
+THREE_DIGITS = 100
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +55,7 @@ def render_goodput(
     levels = curve.levels or curve.search
     parts = [
         f"<header><p>twofold lab load, {at:%Y-%m-%d %H:%M} UTC</p><h1>{title}</h1></header><main>",
-        _warnings(curve, levels),
+        _warnings(curve),
         _figures(curve, levels),
         _charts(levels),
         _section("The rates of the curve", _table(levels)),
@@ -107,7 +109,9 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{page_text(title)}</h2>{body}</section>"
 
 
-def _warnings(curve: Curve, levels: Sequence[Level]) -> str:
+def notes_on(curve: Curve) -> list[str]:
+    """What whoever reads the figures has to know of them."""
+    levels = curve.levels or curve.search
     found: list[str] = []
     if curve.was_stopped:
         found.append("The measurement was interrupted; this is what was measured until then.")
@@ -118,6 +122,28 @@ def _warnings(curve: Curve, levels: Sequence[Level]) -> str:
         )
     if curve.limit:
         found.append(f"The capacity may be higher: {curve.limit}.")
+    within = (1 + PRECISION_RATIO) * curve.capacity_per_s
+    lost = [
+        f"{level.offered_per_s:,.0f}/s"
+        for level in curve.levels
+        if level.is_valid and level.offered_per_s <= within and not is_kept(level, curve.slo_s)
+    ]
+    if lost:
+        found.append(
+            f"At {', '.join(lost)}, not above the capacity, the objective was not kept when it was "
+            "measured again: server or machine are not steady, and the capacity is too high."
+        )
+    return found
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits, and never an exponent."""
+    value = seconds * 1e3
+    return f"{value:,.0f}" if value >= THREE_DIGITS else f"{value:.3g}"
+
+
+def _warnings(curve: Curve) -> str:
+    found = notes_on(curve)
     if not found:
         return ""
     items = "".join(f"<li>{page_text(item)}</li>" for item in found)
@@ -148,8 +174,8 @@ def _table(levels: Sequence[Level]) -> str:
         rates = [level.in_time_per_s, late, level.shed_per_s, level.failed_per_s]
         found = level.latency.percentiles_s
         cells = [f"{rate:,.1f}" for rate in rates] + [f"{level.latency.count:,}"]
-        cells += [f"{found[share] * 1e3:.3g}" if share in found else "-" for share in SHARES]
-        cells += [f"{level.latency.max_s * 1e3:.3g}", f"{level.lateness_p99_s * 1e3:.3g}"]
+        cells += [milliseconds(found[share]) if share in found else "-" for share in SHARES]
+        cells += [milliseconds(level.latency.max_s), milliseconds(level.lateness_p99_s)]
         cells.append("yes" if level.is_valid else "no")
         body = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{level.offered_per_s:,.1f}</th>{body}</tr>')
