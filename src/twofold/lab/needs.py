@@ -138,8 +138,9 @@ def shown_age(age_s: float) -> str:
     """An age or a time for people, in the largest unit of which it has two, as in `90 min`."""
     units = {"d": DAY_S, "h": 3_600.0, "min": 60.0, "s": 1.0, "ms": 0.001, "µs": 0.000_001}
     for unit, unit_s in units.items():
-        whole = unit in {"h", "min", "s", "ms"} and age_s == unit_s
-        if age_s >= 2 * unit_s or whole:
+        # Nobody calls 24 hours a day, or 90 minutes 1.5 h; but 1.3 s are said so.
+        is_one = age_s >= unit_s and (unit in {"s", "ms"} or (age_s == unit_s and unit != "d"))
+        if age_s >= 2 * unit_s or is_one:
             return f"{_digits(age_s / unit_s)} {unit}"
     return "0 s" if age_s <= 0.0 else f"{age_s * 1e6:.2g} µs"
 
