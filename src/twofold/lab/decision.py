@@ -41,7 +41,7 @@ from twofold.lab.costs import (
     unit_costs,
 )
 from twofold.lab.findings import Findings
-from twofold.lab.needs import Features, Needs, shown_age
+from twofold.lab.needs import Features, Needs, shown_age, shown_number
 from twofold.lab.sizing import Capacity, live_capacity, stored_capacity
 from twofold.lab.timetable import youngest_age_s
 
@@ -134,14 +134,14 @@ def _option(mode: Mode, needs: Needs, findings: Findings) -> Option:
         return Option(
             mode=mode, cost=cost, p50_s=None, p99_s=None, meets_slo=meets, max_age_s=max_age_s
         )
-    slowest = max(_capacities(mode, needs, findings), key=lambda one: one.p99_s)
-    quick = [one.meets_slo for one in _capacities(mode, needs, findings)]
+    kinds = _capacities(mode, needs, findings)
+    slowest = max(kinds, key=lambda one: one.p99_s)
     return Option(
         mode=mode,
         cost=cost,
         p50_s=slowest.p50_s,
         p99_s=slowest.p99_s,
-        meets_slo=all(quick),
+        meets_slo=all(one.meets_slo for one in kinds),
         max_age_s=max_age_s,
     )
 
@@ -242,9 +242,9 @@ def _known_before(
         return Mode.HYBRID, [*reasons, work]
     dear = (
         f"To keep stored predictions within {shown_age(needs.max_age_s)}, {needs.rows_per_day:,} "
-        f"rows would be predicted {when.words} for {needs.asked_per_day:,.3g} that are asked for "
-        f"in a day: {_core(stored.cost.work_core_s)} of work a day; predicting each request live "
-        f"takes {_core(live.cost.work_core_s)}."
+        f"rows would be predicted {when.words} for {shown_number(needs.asked_per_day)} that are "
+        f"asked for in a day: {_core(stored.cost.work_core_s)} of work a day; predicting each "
+        f"request live takes {_core(live.cost.work_core_s)}."
     )
     return Mode.REAL_TIME, [dear, _live_speed(live, needs)]
 
@@ -320,8 +320,8 @@ def _slo(needs: Needs) -> str:
 
 def _core(core_s: float) -> str:
     if core_s >= 3_600.0:  # noqa: PLR2004 - an hour
-        return f"{core_s / 3_600.0:,.3g} core-hours"
-    return f"{core_s:,.3g} core-seconds"
+        return f"{shown_number(core_s / 3_600.0)} core-hours"
+    return f"{shown_number(core_s)} core-seconds"
 
 
 def _share(ratio: float) -> str:
