@@ -118,7 +118,7 @@ def until(terminal: int, words: str | None) -> str:
     while words is None or not said.endswith(words):
         assert select.select([terminal], [], [], max(0.0, limit - time.monotonic()))[0], said
         try:
-            got = os.read(terminal, 65_536).decode()
+            got = os.read(terminal, 65_536).decode(errors="replace")
         except OSError:  # the other side is closed
             got = ""
         if not got:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 from twofold.lab.costs import DayCost, Mode, is_published
 from twofold.lab.decision import Decision, Option, decide, mode_for
@@ -54,9 +55,8 @@ class Advice:
     @property
     def cost(self) -> DayCost:
         """What the recommended mode takes."""
-        cost = self.options[self.mode].cost
-        assert cost is not None  # noqa: S101 - what is recommended is possible
-        return cost
+        # What is recommended is possible: a test holds `decide` to it.
+        return cast("DayCost", self.options[self.mode].cost)
 
 
 def advise(needs: Needs, findings: Findings = TYPICAL) -> Advice:

@@ -161,8 +161,7 @@ def _nobody_waits(
     needs: Needs, findings: Findings, options: dict[Mode, Option]
 ) -> tuple[Mode, list[str]]:
     batch, live = options[Mode.BATCH].cost, options[Mode.REAL_TIME].cost
-    assert live is not None  # noqa: S101 - it has no runs
-    if batch is None or batch.timetable is None:
+    if batch is None or batch.timetable is None or live is None:
         return Mode.REAL_TIME, [_too_young(Mode.BATCH, needs, findings)]
     runs = (
         f"Nobody waits for an answer, and a run {batch.timetable.words} keeps predictions within "
@@ -255,23 +254,29 @@ def is_worth_it(hybrid_core_s: float, live_core_s: float) -> bool:
 
 
 def _why_not(mode: Mode, chosen: Option, needs: Needs, findings: Findings, option: Option) -> str:
+    if mode is Mode.BATCH and needs.is_waited_for:
+        return _why_not_files(needs)
+    if mode is Mode.HYBRID and needs.features is Features.WITH_REQUEST and not needs.wants_all:
+        return "What is stored can't answer for features that come with the request."
     if option.cost is None:
         return _too_young(mode, needs, findings)
-    if chosen.meets_slo and not option.meets_slo and mode is not Mode.BATCH:
-        return f"Its answers weren't measured to keep {_slo(needs)}."
     if mode is Mode.BATCH:
-        why = f"Somebody waits {_slo(needs)}, and files can't be asked for one key."
-        return why if needs.is_waited_for else "Its runs take more than a server that is kept up."
-    if mode is Mode.HYBRID:
-        return _why_not_stored(needs)
-    return _why_not_live(needs, findings, option.cost)
+        return "Its runs take more than a server that is kept running."
+    if chosen.meets_slo and not option.meets_slo:
+        return f"Its answers weren't measured to keep {_slo(needs)}."
+    is_stored = mode is Mode.HYBRID
+    return _why_not_stored(needs) if is_stored else _why_not_live(needs, findings, option.cost)
+
+
+def _why_not_files(needs: Needs) -> str:
+    if needs.features is Features.WITH_REQUEST:
+        return f"Somebody waits {_slo(needs)}, which is no time to wait for the next run."
+    return f"Somebody waits {_slo(needs)}, and files can't be asked for one key."
 
 
 def _why_not_stored(needs: Needs) -> str:
     if not needs.is_waited_for:
         return "Nobody waits for single answers: nothing has to be stored by key."
-    if needs.features is Features.WITH_REQUEST:
-        return "What is stored can't answer for features that come with the request."
     return "Its runs predict too much that nobody asks for."
 
 

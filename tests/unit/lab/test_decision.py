@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from lab_cases import CASES, FINDINGS, NEEDS, Case, needs
@@ -29,7 +31,6 @@ def test_a_nightly_table_too_large_for_one_machine_is_made_by_several() -> None:
 
 
 # The table of the module, a line each: who waits, features, all wanted, age, what to use.
-NONE, ANY = None, DAY_S
 TABLE = [
     (None, Features.KNOWN, False, 1.0, Mode.REAL_TIME),
     (None, Features.KNOWN, True, 1.0, Mode.REAL_TIME),
@@ -54,23 +55,17 @@ def test_the_table_holds(
     assert decide(asked, TYPICAL).mode is mode
 
 
-def test_nobody_waits_but_runs_would_take_more_than_a_server() -> None:
-    asked = needs(
-        slo_s=None, rows_per_day=1_000_000_000, asked_ratio=1e-6, max_age_s=3_600.0, peak_per_s=1.0
-    )
-    batch = decide(asked, TYPICAL)
-    assert batch.mode is Mode.BATCH
-    dearer = needs(
-        slo_s=None,
-        rows_per_day=10_000_000_000,
-        asked_ratio=1e-6,
-        max_age_s=4 * 3_600.0,
-        peak_per_s=1.0,
-    )
-    live = decide(dearer, TYPICAL)
-    runs = live.options[Mode.BATCH].cost
+def test_runs_that_take_more_than_a_server_make_way_for_it() -> None:
+    asked = needs(slo_s=None, rows_per_day=1_000_000_000, asked_ratio=1e-6, peak_per_s=1.0)
+    assert decide(asked, TYPICAL).mode is Mode.BATCH
+    young = decide(dataclasses.replace(asked, max_age_s=900.0), TYPICAL)
+    runs = young.options[Mode.BATCH].cost
     assert runs is not None, "possible, only dear"
-    assert live.mode is Mode.BATCH or runs.kept_core_s > DAY_S
+    assert runs.kept_core_s > DAY_S
+    assert young.mode is Mode.REAL_TIME
+    # The whole table takes runs, whatever they cost.
+    table = dataclasses.replace(asked, max_age_s=900.0, wants_all=True)
+    assert decide(table, TYPICAL).mode is Mode.BATCH
 
 
 def test_hybrid_is_worth_twice_the_work_or_little_more() -> None:
