@@ -114,4 +114,4 @@ def _name(model: str, timetable: Timetable) -> str:
 
 def _number(value: float) -> str:
     """As TOML has it, in full: Python writes finite numbers the same way."""
-    return f"{value:.0f}" if value.is_integer() else repr(value)
+    return f"{value:.0f}" if float(value).is_integer() else repr(value)
