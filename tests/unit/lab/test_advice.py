@@ -73,6 +73,15 @@ def test_what_is_to_be_doubted_is_said(found: Needs, findings: Findings, words: 
     assert words in warned(found, findings)
 
 
+def test_a_load_that_was_not_measured_is_not_called_beyond_it() -> None:
+    alone = msgspec.structs.replace(MEASURED.real_time, levels=[], capacity_per_s=0.0)
+    said = warned(
+        needs(features=Features.WITH_REQUEST), msgspec.structs.replace(MEASURED, real_time=alone)
+    )
+    assert "the number of workers is a guess" in said
+    assert "beyond" not in said
+
+
 def test_whole_numbers_are_numbers_like_others() -> None:
     whole = needs(asked_ratio=1, max_age_s=300, slo_s=1, peak_per_s=1, rows_per_day=10)
     parts = needs(asked_ratio=1.0, max_age_s=300.0, slo_s=1.0, peak_per_s=1.0, rows_per_day=10)
