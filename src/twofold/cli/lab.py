@@ -8,6 +8,7 @@ import click
 
 COMMANDS: dict[str, str] = {
     "load": "twofold.cli.lab_load",
+    "advise": "twofold.cli.lab_advise",
 }
 
 
