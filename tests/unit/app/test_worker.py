@@ -20,6 +20,7 @@ from twofold.app.worker import Job, _Worker, work
 from twofold.errors import ConfigError, StoreUnavailable
 from twofold.predictor import load as loading
 from twofold.serving import measure as measuring
+from twofold.serving.clients import Clients
 from twofold.serving.cost import Curve
 from twofold.serving.measure import Costs
 from twofold.serving.metrics import SNAPSHOT_AS_OF, SNAPSHOT_KEYS, STORE_REQUESTS, layout_for
@@ -44,9 +45,9 @@ def job(*models: tuple[str, str], **settings: Any) -> Iterator[Job]:
     quotas = SharedArray.of_size(Quotas.size_bytes(2))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        yield Job(
-            models, models, "registry", ServeSettings(**settings), 1, listener, shared, quotas
-        )
+        clients = SharedArray.of_size(Clients.size_bytes(2))
+        chosen = ServeSettings(**settings)
+        yield Job(models, models, "registry", chosen, 1, listener, shared, quotas, clients)
 
 
 class Line:
