@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 from proxy import Proxy
 from servers import RedisNode
 
-SECONDS = 2.0
+SECONDS = 1.2
 """How long the doctor looks."""
 ROW_S = 0.02
 """What a row of the model `steady` costs, whenever it is asked."""
@@ -130,7 +130,7 @@ def started(folder: Path, *arguments: str) -> Iterator[ServerProcess]:
 
 def doctor(url: str, folder: Path) -> Any:
     """What the doctor says, as JSON."""
-    looks = ("--seconds", f"{SECONDS:g}", "--interval-s", "0.5")
+    looks = ("--seconds", f"{SECONDS:g}", "--interval-s", "0.4")
     return twofold_command(folder, "doctor", url, *looks, codes=(0, 1))
 
 
@@ -292,7 +292,7 @@ def test_client_that_is_over_its_quota_and_one_that_sends_nonsense_are_named(fol
 def test_deadlines_that_are_too_short_are_named(folder: Path) -> None:
     with started(folder, "steady", "--workers=1") as server:
         headers = {"X-Twofold-Deadline-Ms": f"{ROW_S * 500:g}"}
-        with row_load(server, "steady", per_s=5, headers=headers).asking():
+        with row_load(server, "steady", per_s=10, headers=headers).asking():
             found = first_of(server.url, folder)
     assert (found["fault"], found["severity"]) == ("deadline_short", "warning")
 
@@ -412,7 +412,7 @@ def test_snapshot_is_stale_then_nothing_is_wrong_then_it_is_from_the_future(fold
         until(lambda: server.metric(series + labels) > now.timestamp() - 2, "the switch")
         said = doctor(server.url, folder)
         assert said["findings"] == []
-        assert said["requests"] > 50
+        assert said["requests"] > 30
         text = subprocess.run(
             [sys.executable, "-m", "twofold", "doctor", server.url, "--seconds=1"],
             cwd=folder,

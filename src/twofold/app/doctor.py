@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from http.client import OK
 
 from twofold.app.endpoint import Endpoint
+from twofold.errors import ConfigError
 from twofold.lab.diagnosis import diagnose
 from twofold.lab.fault import Finding
 from twofold.lab.look import Look, ModelLook, Stage, StoreLook
@@ -96,13 +97,18 @@ def look_after(
         now: The time, UTC.
 
     Raises:
-        ConfigError: It doesn't answer, or is no server of twofold.
+        ConfigError: It doesn't answer the first or the last time, or is no server of twofold.
     """
     looks = [_look(endpoint, clock, now)]
     end_s = looks[0].at_s + seconds
     while (left_s := end_s - clock()) > 0.0:
         wait(min(interval_s, left_s))
-        looks.append(_look(endpoint, clock, now))
+        try:
+            looks.append(_look(endpoint, clock, now))
+        except ConfigError:
+            # A server that stands still for a while, or is started anew, is still to be told of.
+            if clock() >= end_s:
+                raise
     first, last = looks[0], looks[-1]
     return Diagnosis(
         url=endpoint.url,

@@ -20,6 +20,7 @@ from twofold.lab.fault import (
 from twofold.lab.span import ModelSpan, Span
 
 SHED_RATIO = 0.01
+IDLE_RATIO = 0.5
 LATE_RATIO, LEAST_LATE = 0.05, 3.0
 FAILED_RATIO = 0.01
 INVALID_RATIO, LEAST_INVALID = 0.1, 5.0
@@ -121,7 +122,20 @@ def overloaded(seen: Span) -> Iterator[Finding]:
         shed = min(item.ended("refused"), refused)
         if item.now.overloaded_since is None or shed < SHED_RATIO * max(item.asked, 1.0):
             continue
+        if _has_time(item, shed):
+            continue
         yield _overload_of(seen, item, shed)
+
+
+def _has_time(item: ModelSpan, shed: float) -> bool:
+    """Whether the model could answer far more, and what isn't answered is mostly given up late.
+
+    Whoever asks with a deadline that is shorter than a row takes is refused, too, whenever there is
+    anything to wait for.
+    """
+    return item.per_s(item.asked) < IDLE_RATIO * item.now.capacity_per_s and (
+        item.ended("late") >= shed
+    )
 
 
 def _overload_of(seen: Span, item: ModelSpan, shed: float) -> Finding:
@@ -174,14 +188,15 @@ def deadline_short(seen: Span) -> Iterator[Finding]:
         late = item.ended("late")
         if late < LEAST_LATE or item.share("late") < LATE_RATIO:
             continue
-        if item.now.overloaded_since is not None or _is_slow(item):
+        is_overloaded = item.now.overloaded_since is not None
+        if _is_slow(item) or (is_overloaded and not _has_time(item, item.ended("refused"))):
             continue
         who, share = most(seen.last.clients, "late")
         yield Finding(
             fault=Fault.DEADLINE_SHORT,
             severity=Severity.WARNING,
             what=f"{percent(item.share('late'))} of the requests to {item.now.name} come too late "
-            "though nobody is refused: their deadlines are shorter than what they ask takes.",
+            "though it isn't busy: their deadlines are shorter than what they ask takes.",
             evidence=(
                 f"too late (504): {of_all(late, item.asked, seen.seconds)}",
                 f"a row by itself: {time(item.now.row_cost_s)}",

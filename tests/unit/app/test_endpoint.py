@@ -144,3 +144,12 @@ def test_where_nobody_listens_the_error_says_how_to_start_a_server() -> None:
         f"{url}: expected a server that answers, got Connection refused. "
         "Start it with `twofold serve`, or mend the URL."
     )
+
+
+def test_other_paths_are_asked_behind_the_same_proxy_and_answered_as_they_are(url: str) -> None:
+    reply = Endpoint(f"{url}/other/metrics").ask("/metrics")
+    assert (reply.status, reply.body) == (200, "up 1\n")
+    assert reply.date is not None
+    assert reply.date.endswith("GMT")
+    nothing = Endpoint(f"{url}/other/metrics").ask("/v2/health/ready")
+    assert (nothing.status, nothing.body) == (404, "no")
