@@ -81,7 +81,7 @@ def lines(found: Diagnosis) -> Iterator[str]:
     models = ", ".join(_printable(name) for name in found.models) or "no model"
     yield (
         f"looked at {models}: {found.looks} looks in {found.seconds:.1f} s, "
-        f"{found.requests:,.0f} requests, {found.workers:,.0f} workers"
+        f"requests: {found.requests:,.0f}, workers: {found.workers:,.0f}"
     )
 
 

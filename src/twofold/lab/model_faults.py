@@ -146,7 +146,7 @@ def _overload_of(seen: Span, item: ModelSpan, shed: float) -> Finding:
         f"offered: {rate(offered_per_s)}",
         f"answered: {rate(answered_per_s)}",
         f"refused because of load: {rate(item.per_s(shed))}",
-        f"capacity: {rate(now.capacity_per_s)} with {count(seen.last.workers)} workers"
+        f"capacity: {rate(now.capacity_per_s)} (workers: {count(seen.last.workers)})"
         if now.capacity_per_s > 0.0
         else "capacity: not known yet",
         f"waiting: {count(now.waiting_requests)} requests",

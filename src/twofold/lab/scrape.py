@@ -129,7 +129,7 @@ def quantile(share: float, buckets: Buckets) -> float | None:
     lower = below = 0.0
     for bound in sorted(buckets.keys() - {inf}):
         count = buckets[bound]
-        if count >= rank:
+        if count >= rank and count > below:
             return lower + (bound - lower) * (rank - below) / (count - below)
         lower, below = bound, count
     return lower

@@ -56,7 +56,7 @@ def test_of_a_server_that_is_well_one_line_says_so_and_one_what_was_looked_at(
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "nothing wrong",
-        "looked at churn@3: 6 looks in 5.0 s, 1,234 requests, 2 workers",
+        "looked at churn@3: 6 looks in 5.0 s, requests: 1,234, workers: 2",
     ]
     assert (asked["url"], asked["seconds"], asked["interval_s"]) == (URL, 3.0, 0.5)
 

@@ -42,7 +42,7 @@ def test_overload_is_told_with_what_is_offered_what_could_be_answered_and_who_of
     evidence = said(finding)
     assert evidence["offered"] == "150/s"
     assert evidence["answered"] == "50/s"
-    assert evidence["capacity"] == "50/s with 2 workers"
+    assert evidence["capacity"] == "50/s (workers: 2)"
     assert evidence["client loader"] == "98 % of what was refused, in the last seconds"
     # Nine tenths of 50/s, less the 10/s of the others.
     assert "max_requests_per_s = 35" in finding.fix
