@@ -18,6 +18,7 @@ COVERED_ELSEWHERE = {
     "hybrid/settings.py": "tests/tidy/test_docs.py reads every setting",
     "lab/engine_process.py": "tests/e2e/test_lab_load.py starts it for each load",
     "lab/generator.py": "processes and sockets; tests/e2e/test_lab_load.py",
+    "lab/look.py": "values only; tests/unit/lab/looks.py makes them for all tests beside it",
     "predictor/runtime.py": "a protocol; tests/unit/predictor/runtimes has the runtimes",
     "serving/settings.py": "tests/tidy/test_docs.py reads every setting",
     "stores/store.py": "values and protocols; tests/unit/stores has the stores",

@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,17 @@ from twofold.app.worker import Job, work
 from twofold.errors import ConfigError, TwofoldError, problem
 from twofold.hybrid.settings import AnswerSettings
 from twofold.model.registry import Registry
+from twofold.serving.clients import Clients
 from twofold.serving.keys import KeysFile
-from twofold.serving.metrics import MAX_VERSIONS, RELOADS, RESTARTS, Metrics, layout_for
+from twofold.serving.metrics import (
+    MAX_VERSIONS,
+    RELOADED_AT,
+    RELOADS,
+    RESTARTED_AT,
+    RESTARTS,
+    Metrics,
+    layout_for,
+)
 from twofold.serving.quotas import Quotas
 from twofold.serving.restarts import Restarts
 from twofold.serving.settings import ServeSettings
@@ -75,10 +85,10 @@ def serve(
     _check(settings, store)
     workers = settings.workers or _cores()
     with bound(settings) as listener:
-        shared, quotas = _shared(models, workers)
+        shared = _shared(models, workers)
         job = Job(
-            models, models, str(registry), settings, workers, listener, shared, quotas,
-            store, policy or AnswerSettings(),
+            models, models, str(registry), settings, workers, listener, *shared, store,
+            policy or AnswerSettings(),
         )  # fmt: skip
         versions = _Versions(references, registry, job)
         url = url_of(listener, is_secure=bool(settings.tls_cert))
@@ -88,7 +98,7 @@ def serve(
             drain_s=settings.drain_s,
             restarts=Restarts(max_per_min=settings.max_restarts_per_min),
             ready=lambda: ready(url) if ready is not None else None,
-            restarted=lambda: versions.count(RESTARTS),
+            restarted=versions.restarted,
             # While it is open here, the system takes connections that nobody would answer.
             stopping=functools.partial(unbound, listener, settings),
             changes=Changes(
@@ -100,12 +110,17 @@ def serve(
     return 0
 
 
-def _shared(models: tuple[tuple[str, str], ...], workers: int) -> tuple[SharedArray, SharedArray]:
-    """The metrics, and what the API keys have used, of all workers."""
+def _shared(
+    models: tuple[tuple[str, str], ...], workers: int
+) -> tuple[SharedArray, SharedArray, SharedArray]:
+    """The metrics, what the API keys have used, and who is refused, of all workers."""
     # Two generations of workers, and the supervisor.
     regions = 2 * workers + 1
     size_bytes = layout_for(models, sorted(REASONS)).size_bytes(regions)
-    return SharedArray.of_size(size_bytes), SharedArray.of_size(Quotas.size_bytes(2 * workers))
+    quotas, clients = Quotas.size_bytes(2 * workers), Clients.size_bytes(2 * workers)
+    sizes_bytes = (size_bytes, quotas, clients)
+    metrics, used, refused = (SharedArray.of_size(size) for size in sizes_bytes)
+    return metrics, used, refused
 
 
 def _check(settings: ServeSettings, store: str) -> None:
@@ -127,11 +142,20 @@ class _Versions:
         self._next = job
         self._refused: tuple[tuple[str, str], ...] = ()
         self._problem = ""
+        self._instants: dict[tuple[str, ...], float] = {}
 
-    def count(self, family: str, *labels: str) -> None:
-        """Add to one of the supervisor's own counters."""
+    def restarted(self) -> None:
+        """A worker that died is replaced."""
+        self._count(RESTARTS, RESTARTED_AT)
+
+    def _count(self, family: str, instants: str, *labels: str) -> None:
+        """Add to one of the supervisor's own counters, and note when."""
+        # It begins anew with what it has: the layout may have changed, and gauges begin at zero.
         metrics = Metrics(self._job.layout, self._job.shared.view, region=2 * self._job.workers)
         metrics.add(metrics.layout.slot(family, *labels))
+        self._instants[instants, *labels] = time.time()
+        for series, at in self._instants.items():
+            metrics.set(metrics.layout.slot(*series), at)
 
     def look(self) -> Work | None:
         """Give the work of a new generation if the references mean other versions by now."""
@@ -153,13 +177,13 @@ class _Versions:
     def switched(self) -> None:
         """The new generation serves."""
         self._job, self._refused = self._next, ()
-        self.count(RELOADS, "switched")
+        self._count(RELOADS, RELOADED_AT, "switched")
         log.warning("serving %s", _named(self._job.models))
 
     def refused(self, reason: str) -> None:
         """The new generation couldn't be loaded: it isn't tried again until something changes."""
         self._refused = self._next.models
-        self.count(RELOADS, "refused")
+        self._count(RELOADS, RELOADED_AT, "refused")
         log.error(
             "serving %s on; refused %s: %s",
             _named(self._job.models), _named(self._refused), reason,

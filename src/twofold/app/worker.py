@@ -22,7 +22,21 @@ from twofold.app.logs import set_up
 from twofold.errors import TwofoldError, problem
 from twofold.hybrid.settings import AnswerSettings
 from twofold.model.registry import Registry
-from twofold.serving.metrics import CONNECTIONS, DEATHS, STORE_REQUESTS, Layout, Metrics, layout_for
+from twofold.serving.metrics import (
+    CONNECTIONS,
+    DEATHS,
+    DIED_AT,
+    MAX_AGE,
+    MAX_CONNECTIONS,
+    STORE_AWAY_SINCE,
+    STORE_DURATION,
+    STORE_REQUESTS,
+    STORE_TIMEOUT,
+    WORKERS,
+    Layout,
+    Metrics,
+    layout_for,
+)
 from twofold.serving.restarts import Restarts
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
@@ -32,9 +46,11 @@ from twofold.wire.statuses import REASONS
 if TYPE_CHECKING:
     from twofold.model.record import ModelVersion
     from twofold.serving.apart import Apart, Child
+    from twofold.serving.clients import Clients
     from twofold.serving.service import Served, Service
     from twofold.wire.access import Access
     from twofold.wire.answers import Hybrid
+    from twofold.wire.connection import Refused
     from twofold.wire.routes import Routes
     from twofold.wire.watched import Watch
 
@@ -60,6 +76,7 @@ class Job:
         listener: The socket of all workers.
         shared: The metrics of all workers.
         quotas: What the API keys have used, of all workers.
+        clients: Who is refused, of all workers.
         store: Where the snapshots are.
         policy: When what is stored is an answer.
     """
@@ -72,6 +89,7 @@ class Job:
     listener: socket.socket
     shared: SharedArray
     quotas: SharedArray
+    clients: SharedArray
     store: str = "store"
     policy: AnswerSettings = dataclasses.field(default_factory=AnswerSettings)
 
@@ -128,10 +146,8 @@ class _Worker:
     def loaded(self) -> Callable[[], None]:
         """Load and test the models; give what then answers for them until the end."""
         from twofold.app.listener import tls_of  # noqa: PLC0415 - see the module
-        from twofold.serving.keys import KeysFile  # noqa: PLC0415
-        from twofold.serving.quotas import Quotas  # noqa: PLC0415
+        from twofold.serving.clients import Clients  # noqa: PLC0415
         from twofold.serving.service import Service  # noqa: PLC0415
-        from twofold.wire.access import Access  # noqa: PLC0415
         from twofold.wire.connection import Connections  # noqa: PLC0415
         from twofold.wire.listen import Hooks, listen  # noqa: PLC0415
 
@@ -141,12 +157,13 @@ class _Worker:
             lane.wait_ready(START_S)
         service = Service(served, metrics, clock=time.monotonic, lag_s=self._pulse.lag_s)
         tls = tls_of(job.settings)
-        keys = KeysFile(Path(job.settings.api_keys)) if job.settings.api_keys else None
-        quotas = Quotas(job.quotas.view, regions=2 * job.workers, region=self._number)
-        access = Access(keys, quotas)
+        clients = Clients(
+            job.clients.view, regions=2 * job.workers, region=self._number, now_s=time.monotonic()
+        )
+        access = self._access()
         slot = metrics.layout.slot(CONNECTIONS)
         hybrids = self._hybrids(service)
-        answers = self._answers(service, access, hybrids)
+        answers = self._answers(service, access, hybrids, clients)
         connections = Connections(
             answers,
             job.settings,
@@ -156,18 +173,21 @@ class _Worker:
             common=answers.common(),
             keyed=answers.keyed(),
             tally=metrics.tally,
+            refused=self._refused(access, clients),
         )
+        note = self._noting(service, hybrids)
 
         def ready() -> None:
             service.ready()
+            self._note_limits()
             self._link.send(Report())
 
         def lag_s() -> float:
             return self._pulse.lag_s(time.monotonic())
 
         def tick() -> None:
-            service.sample()
-            self._look_at_snapshots(service, hybrids)
+            note()
+            clients.fade(time.monotonic())
             access.renew()
             if tls is not None:
                 tls.renew()
@@ -185,11 +205,42 @@ class _Worker:
             finally:
                 self.stop()
                 metrics.clear_gauges()
+                clients.clear()
 
         # What was loaded stays to the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         return run
+
+    def _access(self) -> Access:
+        """Who may ask."""
+        from twofold.serving.keys import KeysFile  # noqa: PLC0415 - see the module
+        from twofold.serving.quotas import Quotas  # noqa: PLC0415
+        from twofold.wire.access import Access  # noqa: PLC0415
+
+        job = self._job
+        keys = KeysFile(Path(job.settings.api_keys)) if job.settings.api_keys else None
+        return Access(keys, Quotas(job.quotas.view, regions=2 * job.workers, region=self._number))
+
+    def _refused(self, access: Access, clients: Clients) -> Refused | None:
+        """What is told of each refusal; None if whose it is isn't to be shown."""
+        from twofold.wire.askers import Askers  # noqa: PLC0415 - see the module
+
+        return Askers(access, clients).refused if self._job.settings.show_clients else None
+
+    def _noting(self, service: Service, hybrids: Mapping[str, Hybrid]) -> Callable[[], None]:
+        """What notes several times a second how this worker is."""
+        from twofold.serving.vitals import Vitals  # noqa: PLC0415 - see the module
+        from twofold.wire.listen import CHECK_S  # noqa: PLC0415
+
+        vitals = Vitals(service, longest_turn_s=self._pulse.longest_s, every_s=CHECK_S)
+
+        def note() -> None:
+            service.sample()
+            vitals.note()
+            self._look_at_snapshots(service, hybrids)
+
+        return note
 
     def stop(self) -> None:
         """End what was started: the models' processes would wait for this one, and it for them."""
@@ -210,7 +261,15 @@ class _Worker:
             outcome: metrics.layout.slot(STORE_REQUESTS, outcome)
             for outcome in ("answered", "failed")
         }
+        duration = metrics.layout.slot(STORE_DURATION)
+
+        def tell(outcome: str, took_s: float) -> None:
+            metrics.add(slots[outcome])
+            metrics.observe(duration, took_s)
+
         store = open_store(job.store, timeout_s=job.policy.store_timeout_s)
+        if not is_local(job.store):
+            metrics.set(metrics.layout.slot(STORE_TIMEOUT), job.policy.store_timeout_s)
         for name in service.versions:
             served = service.default(name)
             asking = Asking(name, served.version, served.output.names, served.check, job.policy)
@@ -218,24 +277,36 @@ class _Worker:
             if is_local(job.store):
                 found[name] = Hybrid(reader, None, asking, job.policy)
                 continue
-            remote = Lookup(
-                reader,
-                job.policy,
-                clock=time.monotonic,
-                tell=lambda outcome: metrics.add(slots[outcome]),
-            )
+            remote = Lookup(reader, job.policy, clock=time.monotonic, tell=tell)
             found[name] = Hybrid(None, remote, asking, job.policy)
         return found
 
     def _look_at_snapshots(self, service: Service, hybrids: Mapping[str, Hybrid]) -> None:
-        """Note what each model is answered from."""
+        """Note what each model is answered from, and since when that can't be reached."""
+        now_s = time.monotonic()
+        remotes = [hybrid.remote for hybrid in hybrids.values() if hybrid.remote is not None]
+        away_s = [item.away_since_s for item in remotes if item.away_since_s is not None]
+        since = time.time() - (now_s - min(away_s)) if away_s else 0.0
+        self._metrics.set(self._metrics.layout.slot(STORE_AWAY_SINCE), since)
         for name, hybrid in hybrids.items():
             snapshot, served = hybrid.snapshot(), service.default(name)
             if snapshot is not None:
                 self._metrics.set(served.as_of_slot, snapshot.as_of.timestamp())
                 self._metrics.set(served.keys_slot, snapshot.rows)
 
-    def _answers(self, service: Service, access: Access, hybrids: Mapping[str, Hybrid]) -> Routes:
+    def _note_limits(self) -> None:
+        """Note what can be told from its settings."""
+        job, metrics = self._job, self._metrics
+        for family, value in (
+            (WORKERS, 1.0),
+            (MAX_CONNECTIONS, float(job.settings.max_connections)),
+            (MAX_AGE, job.policy.max_age_s),
+        ):
+            metrics.set(metrics.layout.slot(family), value)
+
+    def _answers(
+        self, service: Service, access: Access, hybrids: Mapping[str, Hybrid], clients: Clients
+    ) -> Routes:
         """What answers requests; watched, if somebody wants to know how."""
         from twofold import __version__  # noqa: PLC0415 - see the module
         from twofold.wire.routes import Routes  # noqa: PLC0415
@@ -255,13 +326,14 @@ class _Worker:
             tracing = open_tracing(exporters, version=__version__, scheme=scheme)
             watches.append(tracing.watch)
             self._closing.append(tracing.close)
+        how: dict[str, Any] = {
+            "access": access, "version": __version__, "hybrids": hybrids, "clients": clients.rates,
+        }  # fmt: skip
         if not watches:
-            return Routes(service, settings, access=access, version=__version__, hybrids=hybrids)
+            return Routes(service, settings, **how)
         from twofold.wire.watched import WatchedRoutes  # noqa: PLC0415 - as above
 
-        return WatchedRoutes(
-            service, settings, access=access, version=__version__, hybrids=hybrids, watches=watches
-        )
+        return WatchedRoutes(service, settings, watches=watches, **how)
 
     def _served(self, name: str, version: str) -> Served:
         """Load a version here, or have it loaded in a process of its own."""
@@ -327,15 +399,20 @@ class _Worker:
         from twofold.serving.apart import Apart  # noqa: PLC0415 - see the module
         from twofold.serving.cost import Cost, Curve  # noqa: PLC0415
 
-        settings = self._job.settings
-        slot = self._metrics.layout.slot(DEATHS)
+        settings, metrics = self._job.settings, self._metrics
+        deaths, died_at = metrics.layout.slot(DEATHS), metrics.layout.slot(DIED_AT)
+
+        def died() -> None:
+            metrics.add(deaths)
+            metrics.set(died_at, time.time())
+
         lane = Apart(
             lambda: self._spawn(record),
             self._loop,
             start_s=start_s,
             name=f"{record.name}@{record.version}",
             restarts=Restarts(max_per_min=settings.max_restarts_per_min),
-            died=lambda: self._metrics.add(slot),
+            died=died,
             max_predict_s=settings.max_predict_s,
             max_batch_bytes=settings.max_body_bytes,
             cost=Cost(Curve(0.0, 0.001), now_s=time.monotonic()),

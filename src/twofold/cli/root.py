@@ -24,6 +24,7 @@ GROUPS = {
         "snapshot": "twofold.cli.snapshot",
         "serve": "twofold.cli.serve",
         "top": "twofold.cli.top",
+        "doctor": "twofold.cli.doctor",
         "keys": "twofold.cli.keys",
     },
     "Which to use": {"lab": "twofold.cli.lab"},

@@ -23,7 +23,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from twofold.app.top import Activity, Endpoint, ModelActivity, ServerActivity, watch
+from twofold.app.endpoint import Endpoint
+from twofold.app.top import Activity, ModelActivity, ServerActivity, watch
 from twofold.cli.common import command, data, json_option, print_json, talk
 from twofold.errors import ConfigError
 from twofold.serving.metrics import BOUNDS_S

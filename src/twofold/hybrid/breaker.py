@@ -11,7 +11,8 @@ class Breaker:
     """Decides whether a store is asked.
 
     Attributes:
-        is_open: Whether it failed too often.
+        opened_s: Since when it is open, because it failed too often (monotonic seconds); None if
+            it isn't.
     """
 
     def __init__(self, *, max_failures: int, retry_s: float) -> None:
@@ -25,7 +26,12 @@ class Breaker:
         self._retry_s = retry_s
         self._failures = 0.0
         self._retry_at_s = 0.0
-        self.is_open = False
+        self.opened_s: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it failed too often."""
+        return self.opened_s is not None
 
     def lets(self, now_s: float) -> bool:
         """Whether to ask at an instant (monotonic seconds): of an open one, only now and then."""
@@ -39,7 +45,7 @@ class Breaker:
     def succeeded(self) -> None:
         """An attempt was answered."""
         self._failures = 0.0
-        self.is_open = False
+        self.opened_s = None
 
     def failed(self, now_s: float, share: float = 1.0) -> None:
         """An attempt was not.
@@ -50,5 +56,6 @@ class Breaker:
         """
         self._failures += share
         if self._failures >= self._max_failures:
-            self.is_open = True
+            if self.opened_s is None:
+                self.opened_s = now_s
             self._retry_at_s = now_s + self._retry_s

@@ -27,7 +27,7 @@ class Lookup:
         reader: RemoteReader,
         policy: AnswerSettings,
         clock: Callable[[], float],
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Callable[[str, float], None] = lambda _outcome, _took_s: None,
     ) -> None:
         """Look up.
 
@@ -35,7 +35,8 @@ class Lookup:
             reader: The store.
             policy: How long it may take, and how often it may fail.
             clock: Monotonic seconds.
-            tell: Told of every request to the store: `answered`, or `failed`.
+            tell: Told of every request to the store: `answered` or `failed`, and how many seconds
+                it took.
         """
         self._tell = tell
         self._reader = reader
@@ -53,6 +54,11 @@ class Lookup:
         """Whether the store failed too often to be asked just now."""
         return self._breaker.is_open
 
+    @property
+    def away_since_s(self) -> float | None:
+        """Since when it is, monotonic seconds; None if it isn't."""
+        return self._breaker.opened_s
+
     async def find(self, keys: Sequence[bytes], *, with_features: bool, within_s: float) -> Found:
         """Look keys up.
 
@@ -64,7 +70,8 @@ class Lookup:
         Raises:
             StoreUnavailable: It didn't answer, or isn't asked just now.
         """
-        if not self._breaker.lets(self._clock()):
+        began_s = self._clock()
+        if not self._breaker.lets(began_s):
             got = "several failures in a row"
             raise StoreUnavailable(problem("store", "an answer", got, "It is tried again soon."))
         timeout_s = min(self._timeout_s, within_s)
@@ -73,22 +80,23 @@ class Lookup:
                 found = await self._reader.find(keys, with_features=with_features)
         except TimeoutError as error:
             # Who had hardly any time left says little about the store.
-            self._failed(timeout_s / self._timeout_s)
+            self._failed(began_s, timeout_s / self._timeout_s)
             fix = "Look at its load and at the way to it."
             within = f"an answer within {timeout_s * 1000:.0f} ms"
             raise StoreUnavailable(problem("store", within, "none", fix)) from error
         except StoreUnavailable:
-            self._failed()
+            self._failed(began_s)
             raise
-        self._tell("answered")
+        self._tell("answered", self._clock() - began_s)
         self._breaker.succeeded()
         self.snapshot = found.snapshot
         self._remember(keys, found)
         return found
 
-    def _failed(self, share: float = 1.0) -> None:
-        self._breaker.failed(self._clock(), share)
-        self._tell("failed")
+    def _failed(self, began_s: float, share: float = 1.0) -> None:
+        now_s = self._clock()
+        self._breaker.failed(now_s, share)
+        self._tell("failed", now_s - began_s)
 
     def _remember(self, keys: Sequence[bytes], found: Found) -> None:
         if not self._most:

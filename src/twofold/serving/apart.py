@@ -189,6 +189,7 @@ class Apart(Lane):
         if size_bytes > COUNTED_BYTES:
             held = sum(len(other.work.body) for other in self.waiting)
             if held + size_bytes > MAX_BATCHES_HELD * self._max_batch_bytes:
+                self.shed_s = self.clock()
                 raise Overloaded(
                     "server: expected large requests to wait one after the other, got too many. "
                     "Try again later.",

@@ -59,6 +59,8 @@ class Lane:
         cost: Of the model, kept up to date by the subclass.
         waiting: Those admitted whose turn is yet to come.
         gate: Where a refusal is kept for the next requests, natively, if that was built.
+        shed_s: When a request was last refused because of load, monotonic seconds; those that were
+            refused natively meanwhile are not looked at.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Lane:
         self._shut: _Shut | None = None
         self.gate: Gate | None = new_gate()
         self._probed_s = -math.inf
+        self.shed_s = -math.inf
 
     @property
     def batch_rows(self) -> int:
@@ -97,6 +100,12 @@ class Lane:
             return self._max_rows
         rows = math.ceil(WORTH * curve.fixed_s / curve.per_row_s)
         return max(min(LEAST_ROWS, self._max_rows), rows)
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows that can be predicted per second, in full micro-batches."""
+        rows = self.batch_rows
+        return rows / max(self.cost.curve(rows), 1e-9)
 
     def busy_s(self, now_s: float) -> float:
         """Predicted seconds until what is being predicted is done."""
@@ -118,6 +127,7 @@ class Lane:
         left_s = deadline_s - now_s
         shut = self._shut
         if shut is not None and shut.holds(rows, priority, left_s, now_s):
+            self.shed_s = now_s
             raise shut.error.with_traceback(None)
         curve = self.cost.curve
         before = self.waiting.rows_before(priority)
@@ -130,7 +140,7 @@ class Lane:
         )
         if len(self.waiting) < self._max_tasks and admits(load, priority, left_s):
             return load.lag_s + load.ahead_s + load.own_s
-        expected_s = load.expected_s
+        expected_s, self.shed_s = load.expected_s, now_s
         error = Overloaded(
             f"server: expected an answer within {in_ms(left_s)}, got a queue of "
             f"{in_ms(expected_s)}. Try again later.",

@@ -48,6 +48,9 @@ class Answered(enum.StrEnum):
     FAILED = "failed"
 
 
+Together = Literal["sum", "most", "earliest"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """One metric: its name, and every combination of labels it has.
@@ -58,8 +61,8 @@ class Family:
         kind: A gauge may fall and starts at zero with its worker; the others only grow.
         labels: Names of the labels.
         series: Values of the labels, one tuple per series.
-        is_shared: Whether all workers say the same of it: then it isn't summed, but the greatest
-            of what they say counts.
+        together: What counts of what the workers say: the sum; the most, where all say the same
+            or the worst is of interest; or the earliest instant, where 0 is none.
     """
 
     name: str
@@ -67,7 +70,7 @@ class Family:
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     series: tuple[tuple[str, ...], ...]
-    is_shared: bool = False
+    together: Together = "sum"
 
     @property
     def width(self) -> int:
@@ -149,6 +152,23 @@ ANSWERS = "twofold_answers_total"
 SNAPSHOT_AS_OF = "twofold_snapshot_as_of_timestamp_seconds"
 SNAPSHOT_KEYS = "twofold_snapshot_keys"
 STORE_REQUESTS = "twofold_store_requests_total"
+CAPACITY = "twofold_capacity_requests_per_second"
+OVERLOADED_SINCE = "twofold_overloaded_since_timestamp_seconds"
+ROW_COST = "twofold_row_cost_seconds"
+IS_APART = "twofold_model_is_apart"
+PACKED_ROW_COST = "twofold_packed_row_cost_seconds"
+WORKERS = "twofold_workers"
+MAX_CONNECTIONS = "twofold_max_connections"
+BLOCKS = "twofold_event_loop_blocks_total"
+LONGEST_BLOCK = "twofold_event_loop_longest_block_seconds"
+BLOCKED_AT = "twofold_event_loop_blocked_timestamp_seconds"
+RESTARTED_AT = "twofold_worker_restart_timestamp_seconds"
+DIED_AT = "twofold_model_process_restart_timestamp_seconds"
+RELOADED_AT = "twofold_reload_timestamp_seconds"
+MAX_AGE = "twofold_answers_max_age_seconds"
+STORE_DURATION = "twofold_store_duration_seconds"
+STORE_TIMEOUT = "twofold_store_timeout_seconds"
+STORE_AWAY_SINCE = "twofold_store_away_since_timestamp_seconds"
 
 
 def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> Layout:
@@ -158,24 +178,45 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
         models: Name and version of each.
         statuses: Every status the server can answer.
     """
+    return Layout(_of_server(statuses), _of_versions(tuple(models)))
+
+
+def _of_versions(each: tuple[tuple[str, str], ...]) -> list[Family]:
     named = ("model", "version")
     ended = (*named, "outcome")
-    each = tuple(models)
     outcomes = tuple((*model, str(outcome)) for model in each for outcome in Outcome)
     answered = tuple((*model, str(answer)) for model in each for answer in Answered)
-    results = (("switched",), ("refused",))
-    asked = (("answered",), ("failed",))
-    coded = tuple((str(status),) for status in statuses)
-    each_version = [
+
+    def gauge(name: str, text: str, together: Together = "sum") -> Family:
+        return Family(name, text, "gauge", named, each, together)
+
+    def times(name: str, text: str) -> Family:
+        return Family(name, text, "histogram", ended, outcomes)
+
+    return [
         Family(REQUESTS, "Prediction requests.", "counter", ended, outcomes),
         Family(ROWS, "Rows predicted.", "counter", named, each),
-        Family(
-            DURATION, "From a request's first byte to its answer.", "histogram", ended, outcomes
+        times(DURATION, "From a request's first byte to its answer."),
+        times(QUEUE, "From a request's first byte to its turn."),
+        times(PREDICT, "Inside the model."),
+        gauge(WAITING, "Requests that wait for the model."),
+        gauge(IN_HAND, "Requests that the model's own process has."),
+        gauge(
+            CAPACITY,
+            "Requests that could be answered, as the workers estimate it from what rows cost; 0 "
+            "while nothing is known.",
         ),
-        Family(QUEUE, "From a request's first byte to its turn.", "histogram", ended, outcomes),
-        Family(PREDICT, "Inside the model.", "histogram", ended, outcomes),
-        Family(WAITING, "Requests that wait for the model.", "gauge", named, each),
-        Family(IN_HAND, "Requests that the model's own process has.", "gauge", named, each),
+        gauge(
+            OVERLOADED_SINCE,
+            "Since when requests are refused because of load, without a pause of seconds; 0 if "
+            "they aren't.",
+            "earliest",
+        ),
+        gauge(ROW_COST, "What predicting one row costs by itself, as learnt of late.", "most"),
+        gauge(PACKED_ROW_COST, "What it cost when the version was packed; 0 if unknown.", "most"),
+        gauge(
+            IS_APART, "1 if it is predicted in processes of its own, 0 in the event loop.", "most"
+        ),
         Family(
             ANSWERS,
             "Keys asked for, by what they were answered with.",
@@ -183,24 +224,43 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
             (*named, "answer"),
             answered,
         ),
-        Family(
+        gauge(
             SNAPSHOT_AS_OF,
             "When the input of the snapshot was true, that keys are answered "
             "from; 0 if there is none.",
-            "gauge",
-            named,
-            each,
-            is_shared=True,
+            "most",
         ),
-        Family(SNAPSHOT_KEYS, "Keys of that snapshot.", "gauge", named, each, is_shared=True),
+        gauge(SNAPSHOT_KEYS, "Keys of that snapshot.", "most"),
     ]
-    own = [
+
+
+def _of_server(statuses: Sequence[int]) -> list[Family]:
+    results = (("switched",), ("refused",))
+    asked = (("answered",), ("failed",))
+    coded = tuple((str(status),) for status in statuses)
+
+    def gauge(name: str, text: str, together: Together = "sum") -> Family:
+        return Family(name, text, "gauge", (), ((),), together)
+
+    def counter(name: str, text: str) -> Family:
+        return Family(name, text, "counter", (), ((),))
+
+    return [
         Family(RESPONSES, "HTTP responses.", "counter", ("status",), coded),
-        Family(CONNECTIONS, "Open connections.", "gauge", (), ((),)),
-        Family(LAG, "How late the workers' event loops are, together.", "gauge", (), ((),)),
-        Family(RESTARTS, "Workers that died and were replaced.", "counter", (), ((),)),
-        Family(DEATHS, "Models' own processes that died or hung.", "counter", (), ((),)),
+        gauge(WORKERS, "Workers that answer."),
+        gauge(CONNECTIONS, "Open connections."),
+        gauge(MAX_CONNECTIONS, "Connections that the workers keep open together."),
+        gauge(LAG, "How late the workers' event loops are, together."),
+        counter(BLOCKS, "Times that an event loop stood still for a quarter of a second or more."),
+        gauge(LONGEST_BLOCK, "The longest that one stood still within the last minute.", "most"),
+        gauge(BLOCKED_AT, "When one last did for a quarter of a second or more.", "most"),
+        counter(RESTARTS, "Workers that died and were replaced."),
+        gauge(RESTARTED_AT, "When the last one was; 0 if none ever died.", "most"),
+        counter(DEATHS, "Models' own processes that died or hung."),
+        gauge(DIED_AT, "When the last one did; 0 if none ever did.", "most"),
         Family(RELOADS, "Changes of the served versions.", "counter", ("result",), results),
+        Family(RELOADED_AT, "When the last one was.", "gauge", ("result",), results, "most"),
+        gauge(MAX_AGE, "The age up to which stored predictions are fresh.", "most"),
         Family(
             STORE_REQUESTS,
             "Requests to a store of snapshots on a server; failed ones are "
@@ -209,8 +269,17 @@ def layout_for(models: Sequence[tuple[str, str]], statuses: Sequence[int]) -> La
             ("outcome",),
             asked,
         ),
+        Family(
+            STORE_DURATION, "How long they took, also those that failed.", "histogram", (), ((),)
+        ),
+        gauge(STORE_TIMEOUT, "How long they may take.", "most"),
+        gauge(
+            STORE_AWAY_SINCE,
+            "Since when the store has failed so often that it is only tried now and then; 0 if it "
+            "is asked.",
+            "earliest",
+        ),
     ]
-    return Layout(own, each_version)
 
 
 class _Tally:
@@ -244,6 +313,17 @@ class _Tally:
         self.observe(duration_slot, duration_s)
         self.observe(queue_slot, queue_s)
         self.observe(predict_slot, predict_s)
+
+
+def _earliest(instants: Sequence[float]) -> float:
+    return min(filter(None, instants), default=0.0)
+
+
+_TOGETHER: dict[Together, Callable[[Sequence[float]], float]] = {
+    "sum": sum,
+    "most": max,
+    "earliest": _earliest,
+}
 
 
 class Metrics:
@@ -289,6 +369,10 @@ class Metrics:
         """Set a gauge."""
         self._own[slot] = value
 
+    def own(self, slot: int) -> float:
+        """What this process alone has counted at a slot."""
+        return self._own[slot]
+
     def totals(self) -> Iterator[tuple[Family, tuple[str, ...], list[float]]]:
         """Sum over the regions: each series with its slots' values, in the layout's order."""
         layout = self.layout
@@ -298,7 +382,7 @@ class Metrics:
         ]
         every = list(zip(*regions, strict=True))
         for family in layout.families:
-            together = max if family.is_shared else sum
+            together = _TOGETHER[family.together]
             for labels in family.series:
                 start = layout.slot(family.name, *labels)
                 slots = every[start : start + family.width]

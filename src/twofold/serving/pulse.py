@@ -20,7 +20,7 @@ class Pulse:
         self._clock = clock
         self._soon = soon
         self._began_s = self._ended_s = clock()
-        self._took_s = 0.0
+        self._took_s = self._longest_s = 0.0
         self._is_open = False
 
     def touch(self, now_s: float) -> None:
@@ -40,7 +40,13 @@ class Pulse:
         waited_s = max(0.0, self._took_s - idle_s)
         return waited_s + (now_s - self._began_s if self._is_open else 0.0)
 
+    def longest_s(self) -> float:
+        """The longest turn since this was last asked, seconds."""
+        longest_s, self._longest_s = self._longest_s, 0.0
+        return longest_s
+
     def _end(self) -> None:
         self._is_open = False
         self._ended_s = self._clock()
-        self._took_s = self._ended_s - self._began_s
+        self._took_s = took_s = self._ended_s - self._began_s
+        self._longest_s = max(self._longest_s, took_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from twofold.errors import (
 from twofold.model.record import ModelVersion
 from twofold.model.rows import RowCheck
 from twofold.serving.apart import Apart
+from twofold.serving.lane import Lane
 from twofold.serving.metrics import (
     ANSWERS,
     DURATION,
@@ -76,6 +78,8 @@ class Served(Contract):
         one_by_one: So many rows at most are predicted sooner one by one than together.
         rows_here: So many rows at most of one request are predicted in the event loop.
         example: A row of the sample as JSON values, for the documentation; None if unknown.
+        shed_s: When a request that needs no lane was last refused because of load, monotonic
+            seconds.
     """
 
     def __init__(  # noqa: PLR0913 - what is known of a version, named
@@ -98,6 +102,7 @@ class Served(Contract):
         self.one_by_one = one_by_one
         self.rows_here = rows_here
         self.example = example
+        self.shed_s = -math.inf
         layout = metrics.layout
         labels = (record.name, record.version)
         self.rows_slot = layout.slot(ROWS, *labels)
@@ -117,6 +122,17 @@ class Served(Contract):
         self.answer_slots = {answer: layout.slot(ANSWERS, *labels, answer) for answer in Answered}
         self.as_of_slot = layout.slot(SNAPSHOT_AS_OF, *labels)
         self.keys_slot = layout.slot(SNAPSHOT_KEYS, *labels)
+
+    @property
+    def lane(self) -> Lane | None:
+        """The way that most requests take; None if they are predicted as they are read."""
+        return self.apart if self.model is None else self.turn
+
+    @property
+    def last_shed_s(self) -> float:
+        """When a request was last refused because of load, monotonic seconds."""
+        lanes = [lane.shed_s for lane in (self.turn, self.apart) if lane is not None]
+        return max([self.shed_s, *lanes])
 
     @property
     def is_ready(self) -> bool:

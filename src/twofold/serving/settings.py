@@ -108,6 +108,11 @@ class ServeSettings:
         minimum=1,
         maximum=6_000,
     )
+    show_clients: bool = setting(
+        True,
+        "Show in GET /metrics whose requests are refused most: by the names of the API keys, or "
+        "without keys by address.",
+    )
     log_format: str = setting(
         "text",
         "How the log is written to stderr: text for people, json for one object a line.",

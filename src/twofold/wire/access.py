@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from twofold.errors import QuotaExceeded, problem
@@ -23,6 +23,7 @@ class Access:
 
     Attributes:
         is_open: Whether everybody is let in.
+        admitted: Told the key of each request that is let in.
     """
 
     def __init__(self, keys_file: KeysFile | None = None, quotas: Quotas | None = None) -> None:
@@ -34,6 +35,7 @@ class Access:
         """
         self._file = keys_file
         self.is_open = keys_file is None
+        self.admitted: Callable[[Key], None] = lambda _: None
         self._quotas = quotas or Quotas.of_one_process()
 
     def identify(
@@ -84,6 +86,19 @@ class Access:
             wait_s = self._quotas.take(key.index, key.quota, now_s)
             if wait_s > 0.0:
                 raise _exceeded(key.quota, wait_s)
+        self.admitted(key)
+
+    def name_of(self, headers: Mapping[bytes, bytes], *, now_utc: datetime) -> str | None:
+        """The name of the key that a request shows; None without one that is known.
+
+        Args:
+            headers: Its headers, names in lower case.
+            now_utc: The current instant, UTC.
+        """
+        if self._file is None:
+            return None
+        key = self._file.keys.find(_presented(headers), now=now_utc)
+        return None if key is None else key.name
 
     def renew(self) -> None:
         """Take over a changed file of keys; to be called several times a second."""
@@ -92,8 +107,7 @@ class Access:
 
 
 def _key(headers: Mapping[bytes, bytes], keys: Keys, now_utc: datetime) -> Key:
-    # X-Api-Key is for nothing but keys; Authorization may be for a gateway before this server.
-    presented = headers.get(API_KEY) or _bearer(headers.get(AUTHORIZATION, b""))
+    presented = _presented(headers)
     if not presented:
         fix = "Send the header Authorization: Bearer KEY, or X-Api-Key: KEY."
         raise WireError("unauthorized", problem("authorization", "an API key", "none", fix))
@@ -106,6 +120,12 @@ def _key(headers: Mapping[bytes, bytes], keys: Keys, now_utc: datetime) -> Key:
             problem("authorization", "an API key in force", "one that isn't", fix),
         )
     return key
+
+
+def _presented(headers: Mapping[bytes, bytes]) -> bytes:
+    """What a request shows as its key; empty if nothing."""
+    # X-Api-Key is for nothing but keys; Authorization may be for a gateway before this server.
+    return headers.get(API_KEY) or _bearer(headers.get(AUTHORIZATION, b""))
 
 
 def _bearer(authorization: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import formatdate
 from typing import Any, Protocol
 
@@ -38,6 +38,8 @@ before it looks at others."""
 HELD_BYTES = 65_536
 """Of more bodies than that behind a request that waits, no more is read: several times the
 largest body would else be kept for one connection."""
+REFUSED = 400
+"""From this status on a response is no answer."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: closing at once would reset
 the connection, and the client would never see why (RFC 9112, 9.6)."""
@@ -77,6 +79,9 @@ class Answers(Protocol):
         ...
 
 
+Refused = Callable[[int, Mapping[bytes, bytes], asyncio.BaseTransport], None]
+
+
 class Connections:
     """All connections of one worker, and what they share.
 
@@ -98,6 +103,7 @@ class Connections:
         common: Iterable[Common] = (),
         keyed: Iterable[Keyed] = (),
         tally: Any = None,
+        refused: Refused | None = None,
     ) -> None:
         """Begin without connections.
 
@@ -110,6 +116,8 @@ class Connections:
             common: What may be answered natively; see `twofold.wire.desk`.
             keyed: The same of what is answered by key.
             tally: Where such answers are counted.
+            refused: Told of each response that is no answer: its status, the headers of its
+                request, and the transport.
         """
         self.answers = answers
         self.settings = settings
@@ -126,6 +134,7 @@ class Connections:
             settings.header_timeout_s, settings.body_timeout_s, settings.idle_timeout_s, LINGER_S
         )
         self.touch = touch
+        self.refused = refused
         self.leaving = False
         self.draining = False
         self.date = b""
@@ -409,8 +418,11 @@ class Connection(asyncio.Protocol):
             return self._rendered(event, response)
         if isinstance(event, Exception):
             self._ended = True
-            response = self._all.answers.refuse(event, self._unread())
+            unread = self._unread()
+            response = self._all.answers.refuse(event, unread)
             self._all.answers.count(response.status)
+            if self._all.refused is not None:
+                self._all.refused(response.status, unread.headers, self._transport)
             return render(response, connection=CLOSE, head_only=False, date=self._all.date)
         return event
 
@@ -424,6 +436,8 @@ class Connection(asyncio.Protocol):
             connection = CLOSE
             self._ended = True
         every.answers.count(response.status)
+        if response.status >= REFUSED and every.refused is not None:
+            every.refused(response.status, request.headers, self._transport)
         head_only = request.method == b"HEAD"
         return render(response, connection=connection, head_only=head_only, date=every.date)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from types import MappingProxyType
 
+from twofold.serving.clients import Ended
 from twofold.serving.metrics import BOUNDS_S, Family, Metrics
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+CLIENTS = "twofold_client_requests_per_second"
+CLIENTS_HELP = "Requests of those clients that are refused most, in the last seconds."
+CLIENT_DIGITS = 3
+"""Of rates that fade all the time."""
+Rates = Mapping[str, Mapping[Ended, float]]
 
 
-def exposition(metrics: Metrics) -> bytes:
-    """Render every series, summed over all processes."""
+def exposition(metrics: Metrics, clients: Rates = MappingProxyType({})) -> bytes:
+    """Render every series, put together over all processes.
+
+    Args:
+        metrics: What is counted.
+        clients: Requests per second of clients, by how they ended.
+    """
     lines: list[str] = []
     shown = ""
     for family, labels, values in metrics.totals():
@@ -23,7 +35,20 @@ def exposition(metrics: Metrics) -> bytes:
             lines += _histogram(family, labels, values)
         else:
             lines.append(f"{family.name}{_labels(family, labels)} {_number(values[0])}")
+    if clients:
+        lines += _clients(clients)
     return ("\n".join(lines) + "\n").encode()
+
+
+def _clients(clients: Rates) -> Iterator[str]:
+    labels = ("client", "outcome")
+    family = Family(CLIENTS, CLIENTS_HELP, "gauge", labels, ())
+    yield f"# HELP {CLIENTS} {CLIENTS_HELP}"
+    yield f"# TYPE {CLIENTS} gauge"
+    for client, rates in clients.items():
+        for ended, per_s in rates.items():
+            shown = _number(round(per_s, CLIENT_DIGITS))
+            yield f"{CLIENTS}{_labels(family, (client, ended.name.lower()))} {shown}"
 
 
 def _histogram(family: Family, labels: tuple[str, ...], values: list[float]) -> Iterator[str]:

@@ -227,6 +227,7 @@ class Infer:
     def _admit_direct(self, allowed_s: float, now_s: float) -> None:
         lag_s = self._service.lag_s(now_s)
         if lag_s > allowed_s:
+            self._served.shed_s = now_s
             raise Overloaded(
                 f"server: expected to be in time, got {in_ms(lag_s)} behind. Try again later.",
                 retry_after_s=retry_after_s(lag_s, random()),  # noqa: S311 - no secret

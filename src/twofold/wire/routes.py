@@ -23,7 +23,7 @@ from twofold.wire.connection import Caller
 from twofold.wire.describe import describe_model, describe_models
 from twofold.wire.desk import Common, Keyed
 from twofold.wire.exposition import CONTENT_TYPE as METRICS_TYPE
-from twofold.wire.exposition import exposition
+from twofold.wire.exposition import Rates, exposition
 from twofold.wire.http import NOTHING_READ, Request, Response, split_target
 from twofold.wire.infer import Infer
 from twofold.wire.pages import Pages
@@ -53,6 +53,7 @@ class Routes:
         access: Access,
         version: str,
         hybrids: Mapping[str, Hybrid] = MappingProxyType({}),
+        clients: Callable[[], Rates] = lambda: MappingProxyType({}),
     ) -> None:
         """Prepare the route of every served version.
 
@@ -62,6 +63,7 @@ class Routes:
             access: Who may ask for predictions.
             version: Of twofold.
             hybrids: What answers by key, by the name of the model.
+            clients: Gives what is known of single clients.
         """
         self._service = service
         self._access = access
@@ -72,7 +74,9 @@ class Routes:
         self._keyed: dict[bytes, Route] = {}
         self._answers: dict[bytes, Answers] = {}
         self._routes: dict[bytes, Route] = {
-            b"/metrics": _get(lambda _: Response(OK, exposition(service.metrics), METRICS_TYPE)),
+            b"/metrics": _get(
+                lambda _: Response(OK, exposition(service.metrics, clients()), METRICS_TYPE)
+            ),
             b"/v2": _get(_fixed(_json(v2_describe.server_metadata(version)))),
             b"/v2/health/live": _get(_fixed(_json(v2_describe.server_live()))),
             b"/v2/health/ready": _get(self._ready),

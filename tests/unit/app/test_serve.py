@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,15 @@ from twofold.app.worker import Job
 from twofold.errors import ConfigError, InvalidInput, UnknownModel
 from twofold.hybrid.settings import AnswerSettings
 from twofold.model.registry import Registry
-from twofold.serving.metrics import RELOADS, RESTARTS, ROWS, Metrics, layout_for
+from twofold.serving.metrics import (
+    RELOADED_AT,
+    RELOADS,
+    RESTARTED_AT,
+    RESTARTS,
+    ROWS,
+    Metrics,
+    layout_for,
+)
 from twofold.serving.settings import ServeSettings
 from twofold.serving.shared import SharedArray
 
@@ -157,10 +166,8 @@ class Bench:
     def __init__(self, references: list[str], listener: socket.socket) -> None:
         models = serving._resolve(references, REGISTRY)
         size_bytes = layout_for(models, sorted(serving.REASONS)).size_bytes(2 * WORKERS + 1)
-        shared, quotas = SharedArray.of_size(size_bytes), SharedArray.of_size(8)
-        self.job = Job(
-            models, models, str(REGISTRY), ServeSettings(), WORKERS, listener, shared, quotas
-        )
+        shared = [SharedArray.of_size(size) for size in (size_bytes, 8, 8)]
+        self.job = Job(models, models, str(REGISTRY), ServeSettings(), WORKERS, listener, *shared)
         self.versions = serving._Versions(references, REGISTRY, self.job)
 
     def look(self) -> Job | None:
@@ -302,9 +309,22 @@ def test_what_is_served_and_what_is_next_always_have_their_own_metrics(
 
 
 def test_supervisor_counts_in_a_region_of_its_own(bench: Bench) -> None:
-    bench.versions.count(RESTARTS)
-    bench.versions.count(RESTARTS)
+    bench.versions.restarted()
+    bench.versions.restarted()
     assert bench.total(bench.job, RESTARTS) == 2
     size = bench.job.layout.region_slots
     numbers = bench.job.shared.view.cast("d")
     assert sum(numbers[: 2 * WORKERS * size]) == 0
+
+
+def test_when_the_supervisor_last_did_something_is_noted_and_kept_when_it_counts_again(
+    bench: Bench,
+) -> None:
+    began_s = time.time()
+    bench.versions.restarted()
+    restarted_s = bench.total(bench.job, RESTARTED_AT)
+    assert began_s <= restarted_s <= time.time()
+    bench.versions.refused("no reason")
+    assert bench.total(bench.job, RELOADED_AT, "refused") >= restarted_s
+    assert bench.total(bench.job, RELOADED_AT, "switched") == 0.0
+    assert bench.total(bench.job, RESTARTED_AT) == restarted_s

@@ -1,25 +1,16 @@
-"""What a server does, told from two looks at its metrics: reading, rates, percentiles, watching."""
+"""What a server does, told from two looks at its metrics: rates, percentiles, watching."""
 
 from __future__ import annotations
 
-import http.server
-import math
-import socketserver
-import ssl
-from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import accumulate, pairwise
-from pathlib import Path
-
 import pytest
-from http_thread import Quiet, serving, serving_http
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.app.top import Activity, Endpoint, Scrape, between, parsed, quantile, watch
+from twofold.app.endpoint import Endpoint, Reply
+from twofold.app.top import Activity, between, watch
 from twofold.errors import ConfigError
+from twofold.lab.scrape import Scrape, parsed
 from twofold.serving.metrics import (
-    BOUNDS_S,
     CONNECTIONS,
     DEATHS,
     DURATION,
@@ -83,12 +74,12 @@ class Answers(Endpoint):
         self._takes_s = takes_s
         self._answers = iter(answers)
 
-    def read(self) -> str:
+    def read(self) -> Reply:
         self._clock.now_s += self._takes_s
         answer = next(self._answers)
         if isinstance(answer, str):
             raise ConfigError(answer)
-        return f"{BARE} {answer}\n"
+        return Reply(200, f"{BARE} {answer}\n", None)
 
 
 def watched(
@@ -105,50 +96,6 @@ def watched(
     ]
 
 
-# Reading the text.
-
-
-def test_comments_blank_lines_and_families_that_nobody_knows_are_no_trouble() -> None:
-    scrape = parsed(
-        "# HELP twofold_x What.\n# TYPE twofold_x counter\n#\n\n"
-        "go_goroutines 8\n"
-        'rpc_seconds{quantile="0.5"} NaN\n'
-        "twofold_x 3 1700000000000\n"
-        'twofold_y{a="1",b="2",} 4.5e-05\n'
-        'spread{a="1"}\t+Inf\n',
-        at_s=7.0,
-    )
-    assert (scrape.at_s, scrape.value("twofold_x")) == (7.0, 3.0)
-    assert scrape.value("twofold_y", b="2", a="1") == 4.5e-05
-    assert scrape.value("spread", a="1") == math.inf
-    assert math.isnan(scrape.value("rpc_seconds", quantile="0.5"))
-    assert (scrape.value("nothing"), scrape.buckets("nothing")) == (0.0, {})
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "<html>",
-        "name",
-        "name 1 2 3",
-        "name one",
-        "name 1_000",
-        "1name 1",
-        'name{a="1} 1',
-        "name{a=1} 1",
-        r'name{a="\x"} 1',
-        'name{a="1"b="2"} 1',
-        'name_bucket{le="much"} 1',
-        "twofold_waiting_requests NaN",
-        "twofold_requests_total +Inf",
-    ],
-)
-def test_line_that_is_no_sample_is_named(line: str) -> None:
-    with pytest.raises(ValueError, match=r"^line 2: ") as caught:
-        parsed(f"name 1\n{line}\n", at_s=0.0)
-    assert repr(line) in str(caught.value)
-
-
 @given(names=st.lists(st.text(max_size=8), min_size=1, max_size=4, unique=True))
 def test_model_may_have_any_name(names: list[str]) -> None:
     server = Server(*((name, "1") for name in names))
@@ -158,17 +105,6 @@ def test_model_may_have_any_name(names: list[str]) -> None:
     assert {item.model: item.answered_per_s for item in activity.models} == {
         name: count for count, name in enumerate(names, start=1)
     }
-
-
-def test_histogram_of_the_server_is_read_back() -> None:
-    server = Server()
-    for value_s in (0.00002, 0.0003, 0.0003, 20.0):
-        server.observe(DURATION, *CHURN, "ok", value_s=value_s)
-    buckets = server.look(0.0).buckets(DURATION, model="churn", version="1", outcome="ok")
-    assert list(buckets) == [*BOUNDS_S, math.inf]
-    assert [buckets[bound] for bound in (0.000025, 0.00025, 0.0005, 10.0, math.inf)] == [
-        *(1.0, 1.0, 3.0, 3.0, 4.0)
-    ]
 
 
 # Rates.
@@ -261,58 +197,6 @@ def test_version_that_came_meanwhile_counts_from_zero_and_one_that_left_is_not_s
     assert model.p99_s == pytest.approx(0.01 + 0.99 * 0.015)
 
 
-# Percentiles.
-
-
-@pytest.mark.parametrize(
-    ("share", "counts", "value"),
-    [
-        (0.5, (0, 0, 0, 0), None),
-        (0.5, (10, 10, 10, 10), 0.5),
-        (0.9, (0, 10, 10, 10), 1.9),
-        (0.5, (5, 5, 10, 10), 1.0),
-        (0.75, (5, 5, 10, 10), 3.0),
-        (1.0, (1, 2, 3, 3), 4.0),
-        # Beyond the last finite bound, that bound.
-        (0.99, (0, 0, 0, 10), 4.0),
-    ],
-)
-def test_percentile_is_interpolated_as_histogram_quantile_does(
-    share: float, counts: tuple[float, ...], value: float | None
-) -> None:
-    buckets = dict(zip((1.0, 2.0, 4.0, math.inf), counts, strict=True))
-    assert quantile(share, buckets) == (None if value is None else pytest.approx(value))
-
-
-def test_without_an_infinite_bound_or_with_no_other_there_is_no_percentile() -> None:
-    assert quantile(0.5, {}) is None
-    assert quantile(0.5, {1.0: 5.0}) is None
-    assert quantile(0.5, {math.inf: 5.0}) is None
-
-
-@given(
-    values=st.lists(st.floats(1e-6, 9.9), min_size=1, max_size=50),
-    shares=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=4),
-)
-def test_percentile_is_in_the_bucket_of_the_value_it_estimates_and_grows_with_its_share(
-    values: list[float], shares: list[float]
-) -> None:
-    counts = [0] * (len(BOUNDS_S) + 1)
-    for value in values:
-        counts[bisect_left(BOUNDS_S, value)] += 1
-    bounds = (*BOUNDS_S, math.inf)
-    buckets = dict(zip(bounds, map(float, accumulate(counts)), strict=True))
-    found: list[float] = []
-    for share in sorted(shares):
-        estimate = quantile(share, buckets)
-        true = sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-        place = bisect_left(BOUNDS_S, true)
-        assert estimate is not None
-        assert (0.0, *bounds)[place] <= estimate <= bounds[place] * (1 + 1e-12)
-        found.append(estimate)
-    assert all(low <= high * (1 + 1e-12) for low, high in pairwise(found))
-
-
 # Watching.
 
 
@@ -356,132 +240,3 @@ def test_watching_without_a_count_goes_on_as_long_as_one_asks() -> None:
     looks = watch(endpoint, interval_s=1.0, count=None, clock=clock, wait=clock.wait)
     for _ in range(500):
         assert isinstance(next(looks), Activity)
-
-
-# Where the metrics are.
-
-
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("http://127.0.0.1:8080", "/metrics"),
-        ("http://127.0.0.1:8080/", "/metrics"),
-        ("HTTP://localhost", "/metrics"),
-        ("https://[::1]:8443/docs?x=1", "/metrics"),
-        ("https://gate.example/churn/metrics", "/churn/metrics"),
-        ("http+unix:///run/twofold.sock", "/metrics"),
-        ("http+unix://s.sock", "/metrics"),
-        ("https+unix:///run/twofold.sock", "/metrics"),
-    ],
-)
-def test_url_of_a_server_is_understood(url: str, path: str) -> None:
-    assert Endpoint(url).path == path
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("", "churn", "localhost:8080", "/run/s.sock", "http://", "http://:8080", "ftp://host"),
-        *("http://host:port", "http://host:70000", "http://[::1", "http+unix://", "unix:///s"),
-        *("http+tcp://host", "http://user:word@host"),
-    ],
-)
-def test_what_is_no_url_of_a_server_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Endpoint(url)
-    assert str(caught.value) == (
-        f"URL: expected that of a server, got {url!r}. "
-        "Give the URL that `twofold serve` prints, as http://127.0.0.1:8080."
-    )
-
-
-def test_certificates_are_verified_unless_told_otherwise() -> None:
-    strict, loose = Endpoint("https://host"), Endpoint("https://host", insecure=True)
-    assert strict._tls is not None
-    assert loose._tls is not None
-    assert (strict._tls.verify_mode, strict._tls.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert (loose._tls.verify_mode, loose._tls.check_hostname) == (ssl.CERT_NONE, False)
-
-
-# Asking.
-
-
-class Pages(Quiet, http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        texts = {"/metrics": f"{BARE} 5\n", "/page/metrics": "<html>", "/other/metrics": "up 1\n"}
-        text = texts.get(self.path)
-        self.send_response(404 if text is None else 200)
-        self.end_headers()
-        self.wfile.write((text or "no").encode())
-
-    def address_string(self) -> str:
-        return "someone"
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with serving_http(Pages) as url:
-        yield url
-
-
-def clock() -> float:
-    return 1.0
-
-
-def refused(url: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        Endpoint(url).scrape(clock)
-    return str(caught.value)
-
-
-def test_metrics_are_got_over_http(url: str) -> None:
-    scrape = Endpoint(url).scrape(clock)
-    assert scrape.at_s == 1.0
-    assert scrape.value(REQUESTS, model="churn", version="1", outcome="ok") == 5.0
-
-
-def test_metrics_are_got_over_a_unix_socket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A name in the current folder: the path of a socket may not be long.
-    monkeypatch.chdir(tmp_path)
-    with serving(socketserver.UnixStreamServer("s.sock", Pages)):
-        scrape = Endpoint("http+unix://s.sock").scrape(clock)
-        assert scrape.value(REQUESTS, model="churn", version="1", outcome="ok") == 5.0
-        said = refused("https+unix://s.sock")
-        assert said.startswith("https+unix://s.sock: expected a server that answers, got ")
-    assert refused("http+unix://s.sock") == (
-        "http+unix://s.sock: expected a server that answers, got Connection refused. "
-        "Start it with `twofold serve`, or mend the URL."
-    )
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("/nothing/metrics", "expected 200 for /nothing/metrics, got 404 Not Found."),
-        ("/page/metrics", "expected Prometheus text, got line 1: '<html>'."),
-        (
-            "/other/metrics",
-            "expected the metrics of `twofold serve`, got no twofold_requests_total.",
-        ),
-        ("/a b/metrics", "expected a server that answers, got URL can't contain control"),
-    ],
-)
-def test_what_answers_but_is_no_server_of_ours_is_told(url: str, path: str, words: str) -> None:
-    said = refused(url + path)
-    assert said.startswith(f"{url}{path}: {words}")
-
-
-def test_answer_without_end_is_cut(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twofold.app.top.MAX_BYTES", 20)
-    assert refused(url).startswith(f"{url}: expected 20 bytes at most, got more.")
-
-
-def test_where_nobody_listens_the_error_says_how_to_start_a_server() -> None:
-    with http.server.HTTPServer(("127.0.0.1", 0), Pages) as server:
-        url = f"http://127.0.0.1:{server.server_port}"
-    assert refused(url) == (
-        f"{url}: expected a server that answers, got Connection refused. "
-        "Start it with `twofold serve`, or mend the URL."
-    )

@@ -20,9 +20,18 @@ from twofold.app.worker import Job, _Worker, work
 from twofold.errors import ConfigError, StoreUnavailable
 from twofold.predictor import load as loading
 from twofold.serving import measure as measuring
+from twofold.serving.clients import Clients
 from twofold.serving.cost import Curve
 from twofold.serving.measure import Costs
-from twofold.serving.metrics import SNAPSHOT_AS_OF, SNAPSHOT_KEYS, STORE_REQUESTS, layout_for
+from twofold.serving.metrics import (
+    MAX_AGE,
+    MAX_CONNECTIONS,
+    SNAPSHOT_AS_OF,
+    SNAPSHOT_KEYS,
+    STORE_REQUESTS,
+    WORKERS,
+    layout_for,
+)
 from twofold.serving.quotas import Quotas
 from twofold.serving.service import Service
 from twofold.serving.settings import ServeSettings
@@ -30,6 +39,7 @@ from twofold.serving.shared import SharedArray
 from twofold.serving.supervisor import LEAVE, Report
 from twofold.stores import open as opening
 from twofold.stores.store import Found
+from twofold.wire.access import Access
 from twofold.wire.statuses import REASONS
 
 LIMIT_S = 30
@@ -44,9 +54,9 @@ def job(*models: tuple[str, str], **settings: Any) -> Iterator[Job]:
     quotas = SharedArray.of_size(Quotas.size_bytes(2))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        yield Job(
-            models, models, "registry", ServeSettings(**settings), 1, listener, shared, quotas
-        )
+        clients = SharedArray.of_size(Clients.size_bytes(2))
+        chosen = ServeSettings(**settings)
+        yield Job(models, models, "registry", chosen, 1, listener, shared, quotas, clients)
 
 
 class Line:
@@ -398,3 +408,24 @@ def test_failure_nobody_foresaw_is_told_with_its_type(start: Start) -> None:
         "Its traceback is on stderr."
     )
     assert started.ended() == 0
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_whose_requests_are_refused_is_noted_unless_that_is_not_to_be_shown(
+    folder: Path,
+    shows: bool,
+) -> None:
+    for given in job(("offer", "2"), show_clients=shows):
+        made = _Worker(given, 0, Line())  # type: ignore[arg-type] - all that is used
+        assert (made._refused(Access(), Clients.of_one_process()) is not None) == shows
+        made._loop.close()
+
+
+def test_limits_of_a_worker_are_in_its_metrics(folder: Path) -> None:
+    for given in job(("offer", "2"), max_connections=17):
+        made = _Worker(given, 0, Line())  # type: ignore[arg-type] - all that is used
+        made._note_limits()
+        layout, own = given.layout, made._metrics.own
+        limits = [own(layout.slot(name)) for name in (WORKERS, MAX_CONNECTIONS, MAX_AGE)]
+        assert limits == [1.0, 17.0, given.policy.max_age_s]
+        made._loop.close()

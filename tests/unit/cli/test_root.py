@@ -60,6 +60,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         "snapshot rollback",
         "serve",
         "top",
+        "doctor",
         "keys list",
         "keys new",
         "keys retire",

@@ -23,11 +23,13 @@ from click.testing import CliRunner, Result
 from http_thread import Quiet, serving_http
 from rich.console import Console
 
-from twofold.app.top import Endpoint, between, parsed, watch
+from twofold.app.endpoint import Endpoint, Reply
+from twofold.app.top import between, watch
 from twofold.cli import top as command
 from twofold.cli.root import main
 from twofold.cli.top import MAX_HISTORY, Screen, duration, rate, sparkline
 from twofold.errors import ConfigError
+from twofold.lab.scrape import parsed
 
 URL = "http://127.0.0.1:8080"
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -59,11 +61,11 @@ class Fake:
         self.now_s = 0.0
         self.waited_s: list[float] = []
 
-    def read(self) -> str:
+    def read(self) -> Reply:
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
-        return answer
+        return Reply(200, answer, None)
 
     def wait(self, seconds: float) -> None:
         self.waited_s.append(seconds)

@@ -85,3 +85,12 @@ def test_a_store_that_fails_is_not_asked_more_often_than_it_may_be(
         else:
             breaker.failed(now_s)
             in_a_row, last_failed_s = in_a_row + 1, now_s
+
+
+def test_it_says_since_when_it_is_open_however_often_it_fails_on() -> None:
+    breaker = opened()
+    assert breaker.opened_s == 10.0
+    breaker.failed(20.0)
+    assert breaker.opened_s == 10.0
+    breaker.succeeded()
+    assert breaker.opened_s is None

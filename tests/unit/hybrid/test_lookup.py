@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ class FakeReader:
         self.is_stuck = False
         self.asked: list[tuple[list[bytes], bool]] = []
         self.kept: list[bytes] = []
+        self.before: Callable[[], object] = lambda: None
 
     async def find(self, keys: Sequence[bytes], *, with_features: bool = False) -> Found:
         self.asked.append(([*keys], with_features))
@@ -43,6 +44,7 @@ class FakeReader:
         pass
 
     async def _answer(self) -> None:
+        self.before()
         if self.is_stuck:
             await asyncio.Event().wait()
         if self.fails:
@@ -54,14 +56,19 @@ class Bench:
         self.reader = FakeReader()
         self.now_s = 0.0
         self.told: list[str] = []
+        self.took_s: list[float] = []
         settings: dict[str, Any] = {
             "store_timeout_s": 0.001,
             "max_store_failures": 2,
             "store_retry_s": 1.0,
         }
         self.lookup = Lookup(
-            self.reader, AnswerSettings(**settings | policy), lambda: self.now_s, self.told.append
+            self.reader, AnswerSettings(**settings | policy), lambda: self.now_s, self.tell
         )
+
+    def tell(self, outcome: str, took_s: float) -> None:
+        self.told.append(outcome)
+        self.took_s.append(took_s)
 
     def find(self, *keys: bytes, features: bool = False, within_s: float = 9.0) -> Found:
         return asyncio.run(self._find(keys, features=features, within_s=within_s))
@@ -200,3 +207,21 @@ def test_who_is_not_waited_for_any_more_is_no_failure_of_the_store() -> None:
     asyncio.run(give_up())
     assert bench.told == []
     assert not bench.lookup.is_away
+
+
+def test_how_long_each_request_took_is_told_and_since_when_the_store_is_away(bench: Bench) -> None:
+    def slow(seconds: float) -> None:
+        bench.now_s += seconds
+
+    bench.reader.before = lambda: slow(0.25)
+    bench.find(b"a")
+    bench.reader.fails = StoreUnavailable("gone")
+    for _ in range(2):
+        assert bench.lookup.away_since_s is None
+        with pytest.raises(StoreUnavailable):
+            bench.find(b"a")
+    assert bench.took_s == [0.25, 0.25, 0.25]
+    assert bench.lookup.away_since_s == 0.75
+    bench.now_s, bench.reader.fails = 5.0, None
+    bench.find(b"a")
+    assert bench.lookup.away_since_s is None

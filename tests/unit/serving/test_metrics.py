@@ -19,6 +19,7 @@ from twofold.serving.metrics import (
     IN_HAND,
     LAG,
     MAX_VERSIONS,
+    OVERLOADED_SINCE,
     PREDICT,
     QUEUE,
     REQUESTS,
@@ -246,7 +247,7 @@ def test_cleared_version_has_never_been_counted_and_the_others_stay() -> None:
                 metrics.add(slot)
     LAYOUT.clear_version(shared, 0)
     for family, labels, values in regions[0].totals():
-        left = 1 if family.is_shared else 2
+        left = 2 if family.together == "sum" else 1
         expected = 0 if labels[:2] == ("churn", "3") else left
         assert values == [expected] * family.width
 
@@ -284,11 +285,30 @@ def test_what_all_workers_say_of_the_same_thing_is_not_summed() -> None:
     assert total(third, SNAPSHOT_KEYS, "churn", "3") == [1_000.0]
 
 
-def test_only_what_is_known_of_snapshots_is_the_same_of_all_workers() -> None:
-    shared = {family.name for family in LAYOUT.families if family.is_shared}
-    assert shared == {SNAPSHOT_AS_OF, SNAPSHOT_KEYS}
-    kinds = {family.kind for family in LAYOUT.families if family.is_shared}
+def test_only_gauges_are_put_together_otherwise_than_by_a_sum() -> None:
+    kinds = {family.kind for family in LAYOUT.families if family.together != "sum"}
     assert kinds == {"gauge"}
+
+
+def test_of_instants_since_when_something_goes_on_the_earliest_counts_and_none_is_zero() -> None:
+    shared = memoryview(bytearray(LAYOUT.size_bytes(3)))
+    first, second, third = (Metrics(LAYOUT, shared, region) for region in range(3))
+    slot = LAYOUT.slot(OVERLOADED_SINCE, "churn", "3")
+    assert total(third, OVERLOADED_SINCE, "churn", "3") == [0.0]
+    first.set(slot, 1_007.0)
+    second.set(slot, 1_003.0)
+    assert total(third, OVERLOADED_SINCE, "churn", "3") == [1_003.0]
+    second.set(slot, 0.0)
+    assert total(third, OVERLOADED_SINCE, "churn", "3") == [1_007.0]
+
+
+def test_process_can_tell_what_it_has_counted_by_itself() -> None:
+    shared = memoryview(bytearray(LAYOUT.size_bytes(2)))
+    first, second = (Metrics(LAYOUT, shared, region) for region in range(2))
+    slot = LAYOUT.slot(ROWS, "churn", "3")
+    first.add(slot, 2)
+    second.add(slot, 5)
+    assert (first.own(slot), second.own(slot)) == (2, 5)
 
 
 def test_keys_are_counted_by_version_and_by_what_they_were_answered_with() -> None:

@@ -63,6 +63,15 @@ def test_long_turn_counts_for_the_turn_after_it_only(loop: Any, pulse: Pulse) ->
     assert pulse.lag_s(loop.now_s) == pytest.approx(0.01)
 
 
+def test_longest_turn_is_that_since_it_was_last_asked_for(loop: Any, pulse: Pulse) -> None:
+    assert pulse.longest_s() == 0.0
+    for took_s in (0.25, 0.5, 0.125):
+        turn(loop, pulse, took_s)
+    assert pulse.longest_s() == pytest.approx(0.5)
+    turn(loop, pulse, 0.125)
+    assert pulse.longest_s() == pytest.approx(0.125)
+
+
 @given(st.lists(st.tuples(st.floats(0.0, 10.0), st.floats(0.0, 10.0))))
 def test_lag_is_never_negative_and_never_longer_than_the_last_two_turns(
     turns: list[tuple[float, float]],

@@ -194,7 +194,7 @@ class Keyed:
             self.far,
             policy,
             clock=lambda: bench.now_s,
-            tell=lambda outcome: bench.metrics.add(slot(STORE_REQUESTS, outcome)),
+            tell=lambda outcome, _: bench.metrics.add(slot(STORE_REQUESTS, outcome)),
         )
 
     def clock_ns(self) -> int:

@@ -130,12 +130,14 @@ class Bench:
         )
         self.echo = Echo()
         self.touched: list[float] = []
+        self.refused: list[tuple[int, Any, Any]] = []
         self.connections = Connections(
             self.echo,
             self.settings,
             clock=lambda: self.now_s,
             touch=self.touched.append,
             changed=self.change,
+            refused=lambda status, headers, wire: self.refused.append((status, headers, wire)),
         )
 
     def change(self, count: int) -> None:
@@ -714,3 +716,15 @@ def test_refusal_at_the_gate_waits_for_the_answers_before_it(bench: Bench) -> No
     assert wire.written == []
     bench.echo.end("/later/1")
     assert wire.text.index("/later/1") < wire.text.index("503 Service Unavailable")
+
+
+def test_of_each_response_that_is_no_answer_somebody_is_told(bench: Bench) -> None:
+    connection, wire = bench.connect()
+    connection.data_received(GET % 1)
+    assert bench.refused == []
+    connection.data_received(b"GET /later/1 HTTP/1.1\r\nHost: a\r\nX-Api-Key: k\r\n\r\n")
+    bench.echo.tasks["/later/1"].end(Response(503, b""))
+    connection.data_received(b"no HTTP\r\n\r\n")
+    (late, headers, first), (bad, _, second) = bench.refused
+    assert (late, headers[b"x-api-key"], bad) == (503, b"k", 400)
+    assert (first, second) == (wire, wire)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twofold.serving.clients import Ended
 from twofold.serving.metrics import BOUNDS_S, Family, Layout, Metrics
-from twofold.wire.exposition import CONTENT_TYPE, exposition
+from twofold.wire.exposition import CLIENTS, CONTENT_TYPE, exposition
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')
@@ -183,3 +184,14 @@ def test_server_exposes_every_family_it_has_by_the_rules_of_the_format(bench: An
     assert samples["twofold_requests_total", answered] == 1
     assert samples["twofold_request_duration_seconds_sum", answered] == pytest.approx(0.003)
     assert samples["twofold_http_responses_total", (("status", "200"),)] == 1
+
+
+def test_clients_come_last_with_a_rate_for_each_way_their_requests_ended() -> None:
+    [metrics] = metrics_of(family("n", "counter"))
+    rates = {'we"b': dict.fromkeys(Ended, 0.0) | {Ended.SHED: 12.34567}}
+    text = exposition(metrics, rates).decode()
+    assert text.startswith(exposition(metrics).decode())
+    families, samples = parsed(text.encode())
+    assert families[CLIENTS][0] == "gauge"
+    assert samples[CLIENTS, (("client", 'we"b'), ("outcome", "shed"))] == 12.346
+    assert len([name for name, _ in samples if name == CLIENTS]) == len(Ended)
