@@ -80,6 +80,9 @@ class Clients:
         """Count a request of a client."""
         entry = self._places.get(client)
         if entry is None:
+            if ended is Ended.ADMITTED and len(self._places) >= MAX_CLIENTS:
+                # Who is served well takes nobody's place: it would change hands with each request.
+                return
             entry = min(self._own, key=_weight_of)
             self._places.pop(entry.client, None)
             self._places[client] = entry

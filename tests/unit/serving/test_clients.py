@@ -78,6 +78,21 @@ def test_heavy_client_is_known_among_any_number_of_others() -> None:
     assert found["heavy"] > 900
 
 
+def test_who_is_served_well_takes_nobody_s_place_and_who_is_refused_takes_the_lightest_one() -> (
+    None
+):
+    [clients] = workers(1)
+    for number in range(MAX_CLIENTS):
+        clients.note(f"first-{number}", Ended.ADMITTED)
+    clients.note("later", Ended.ADMITTED)
+    assert "later" not in clients.rates()
+    clients.note("later", Ended.SHED)
+    clients.note("later", Ended.ADMITTED)
+    assert next(iter(clients.rates())) == "later"
+    assert clients.rates()["later"][Ended.ADMITTED] == pytest.approx(1 / FADE_S)
+    assert len(clients.rates()) == MAX_CLIENTS
+
+
 @given(st.lists(st.sampled_from("abcdefghijklmnop"), max_size=200))
 def test_no_client_is_shown_with_more_than_it_did_and_few_are_shown_exactly(
     asked: list[str],
