@@ -128,12 +128,12 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Overhead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the time of a lone request goes; medians, which add up to `total_s`.
 
-    That of the network is what the others leave of the total, so they do by construction. The
-    server is asked for its stages with `X-Twofold-Timing`, which makes these requests a little
-    slower than others.
+    They do by construction: the server's stages are told by it to requests that ask with
+    `X-Twofold-Timing`; what is left of its own total is put to `encode_s`, and what that leaves of
+    the client's to `network_s`.
 
     Attributes:
-        total_s: As its client sees it.
+        total_s: As its client sees it: the median of `alone`.
         network_s: What the server doesn't see of it: the client's own part, the system's, the wire.
         parse_s: From the first byte to the row.
         queue_s: Until the model had its turn.
@@ -155,28 +155,27 @@ class RealTimeFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         workers: Of the server.
         start_s: From the start of the process until it was ready.
-        memory_bytes: Of all its processes, shared pages counted once; None where the system
-            doesn't tell.
+        memory_bytes: Of all its processes, shared pages counted once where the system tells.
         in_process: `predict_one` in Python, without a server.
         alone: One client that sends its next request when it has the answer, over loopback.
         overhead: Of that.
         slo_s: What p99 was held to.
         capacity_per_s: The highest rate whose p99 kept it; 0 if none did; None if it couldn't be
             measured.
-        cpu_per_request_s: Of the server's processes, per answer, at the highest level within
-            capacity; None if that couldn't be measured.
+        cpu_per_request_s: Of the server's processes, per answer: at the highest level within
+            capacity; without levels, of the lone client.
         levels: The rates that were offered, ascending, beyond capacity too; none without it.
     """
 
     workers: int
     start_s: float
-    memory_bytes: int | None
+    memory_bytes: int
     in_process: Latency
     alone: Latency
     overhead: Overhead
     slo_s: float
     capacity_per_s: float | None
-    cpu_per_request_s: float | None
+    cpu_per_request_s: float
     levels: list[Level]
 
 
@@ -202,7 +201,7 @@ class HybridFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     in_process: Latency
     alone: Latency
     capacity_per_s: float | None
-    cpu_per_request_s: float | None
+    cpu_per_request_s: float
     level: Level | None
     age_at_switch_s: float | None = None
 
