@@ -1,5 +1,6 @@
 """The native parts; all else is in pyproject.toml."""
 
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -7,6 +8,7 @@ from setuptools import Extension, setup
 KERNEL = Path("src", "kernel")
 WIRE = Path("src", "wire")
 STORE = Path("src", "store")
+LOAD = Path("src", "load")
 
 setup(
     ext_modules=[
@@ -36,4 +38,16 @@ setup(
             optional=True,
         ),
     ]
+    + [
+        Extension(
+            "twofold._load",
+            sources=sorted(path.as_posix() for path in LOAD.glob("*.c")),
+            depends=sorted(path.as_posix() for path in LOAD.glob("*.h")),
+            extra_compile_args=["-O3", "-std=c11"],
+            # Without it, `twofold lab load` says that it isn't there.
+            optional=True,
+        )
+    ]
+    # epoll and timerfd.
+    * (sys.platform == "linux")
 )

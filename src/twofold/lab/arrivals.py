@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -146,7 +147,7 @@ def ramp(
     rates = np.linspace(from_per_s, to_per_s, parts + 1).tolist()
     stretches = tuple(
         Stretch(seconds=seconds / parts, from_per_s=first, to_per_s=last)
-        for first, last in zip(rates[:-1], rates[1:], strict=True)
+        for first, last in pairwise(rates)
     )
     return _checked(Profile(stretches=stretches, arrivals=arrivals, seed=seed))
 
