@@ -52,9 +52,7 @@ def head(source: Input, predictor: Predictor, max_rows: int) -> pa.Table:
     return pa.Table.from_batches(found) if found else _none(predictor.signature)
 
 
-def _valid(
-    signature: Signature, layout: Layout, chunk: Chunk, *, is_text: bool
-) -> pa.RecordBatch:
+def _valid(signature: Signature, layout: Layout, chunk: Chunk, *, is_text: bool) -> pa.RecordBatch:
     columns = chunk.rows.columns
     if chunk.rows.broken:
         readable = np.ones(columns.num_rows, np.bool_)

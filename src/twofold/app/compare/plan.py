@@ -59,10 +59,10 @@ QUICK = Plan(
     repeats_s=0.0,
     large_rows=300_000,
     in_process_s=0.3,
-    alone_s=0.6,
+    alone_s=0.4,
     stages_s=0.3,
     peak_s=0.4,
-    search_s=0.5,
-    level_s=0.8,
+    search_s=0.4,
+    level_s=0.6,
     warm_up_s=0.1,
 )

@@ -156,9 +156,7 @@ def family(root: int) -> list[int]:
     return found
 
 
-def _start(
-    words: Sequence[str], folder: Path, stdout: int, stderr: int
-) -> subprocess.Popen[bytes]:
+def _start(words: Sequence[str], folder: Path, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)
     }
@@ -196,11 +194,8 @@ def _parents() -> list[tuple[int, int]]:
     """The ids of all processes and of those that started them."""
     if not PROC.exists():
         return [(int(pid), int(parent)) for pid, parent in _ps("pid=,ppid=")]
-    found: list[tuple[int, int]] = []
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
-            found.append((int(entry.name), int(fields[1])))
-    return found
+    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    return [(pid, int(fields[1])) for pid in pids if (fields := _stat(pid))]
 
 
 def _stat(pid: int) -> list[str]:
