@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {"advise": "twofold.cli.lab_advise"}
 
 
 class LazyLab(click.Group):
