@@ -120,10 +120,13 @@ def unit_costs(findings: Findings) -> UnitCosts:
         row_core_s = _least((batch.cpu_s - batch.start_s) / rows, computed_s * cores / rows)
         row_s = _least((batch.wall_s - batch.start_s) / rows, computed_s / rows)
     # A run that publishes does so in its own process: it starts once.
-    publish_row_s = _least((hybrid.publish_s - batch.start_s) / keys, hybrid.publish_s / keys)
-    publish_core_s = _least(
-        (hybrid.publish_cpu_s - batch.start_s) / keys, hybrid.publish_cpu_s / keys
-    )
+    if hybrid.scaling is not None:
+        publish_core_s, publish_row_s = hybrid.scaling.row_cpu_s, hybrid.scaling.row_wall_s
+    else:
+        publish_row_s = _least((hybrid.publish_s - batch.start_s) / keys, hybrid.publish_s / keys)
+        publish_core_s = _least(
+            (hybrid.publish_cpu_s - batch.start_s) / keys, hybrid.publish_cpu_s / keys
+        )
     return UnitCosts(
         run_core_s=max(batch.cpu_s - rows * row_core_s, 0.0),
         row_core_s=row_core_s,

@@ -45,13 +45,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run costs whatever its size, and what each row adds: a line through two sizes.
+    """What it costs whatever the rows, and what each of them adds: a line through two sizes.
 
     Attributes:
-        rows: Of the larger input: the rows of the other one again and again.
-        wall_s: Of the run over it, as a whole process.
-        cpu_s: Of that run.
-        fixed_wall_s: Of a run without rows, as the line has it; at least 0.
+        rows: Of the larger one: the rows of the other again and again.
+        wall_s: Of that, as a whole process.
+        cpu_s: The same of the CPU.
+        fixed_wall_s: Without rows, as the line has it; at least 0.
         fixed_cpu_s: The same of the CPU.
         row_wall_s: What a row adds; at least 0.
         row_cpu_s: The same of the CPU.
@@ -193,6 +193,7 @@ class HybridFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         level: Half the capacity, offered; None without it.
         age_at_switch_s: How old the answers were when they could first be read: from the instant
             the input is as of, when the run started, to the end of `publish_s`.
+        scaling: Of publishing, from this run and a larger one; None without that.
     """
 
     keys: int
@@ -204,6 +205,7 @@ class HybridFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_per_request_s: float
     level: Level | None
     age_at_switch_s: float | None = None
+    scaling: Scaling | None = None
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

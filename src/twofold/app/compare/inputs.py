@@ -99,10 +99,12 @@ def split_header(text: bytes) -> tuple[bytes, bytes]:
 WRITERS = {"parquet": _parquet, "arrow": _arrow, "csv": _csv, "jsonl": _lines}
 
 
-def write_keyed(rows: pa.Table, path: Path) -> Path:
-    """Write rows with their numbers as a key."""
-    keys = arrow.from_numbers(np.arange(rows.num_rows, dtype=np.int64))
-    pq.write_table(rows.append_column(ROW_KEY, keys), path, row_group_size=GROUP_ROWS)
+def write_keyed(rows: pa.Table, path: Path, *, at_least: int = 0) -> Path:
+    """Write rows with their numbers as a key; again and again until there are enough."""
+    copies = max(1, -(-at_least // max(rows.num_rows, 1)))
+    table = pa.concat_tables([rows] * copies)
+    keys = arrow.from_numbers(np.arange(table.num_rows, dtype=np.int64))
+    pq.write_table(table.append_column(ROW_KEY, keys), path, row_group_size=GROUP_ROWS)
     return path
 
 

@@ -24,6 +24,7 @@ class Plan:
         levels: Rates reported, as shares of the capacity.
         requests: Different rows that are asked for.
         key_rows: Rows that get a key of their own, if the input has none.
+        publish_rows: Rows that are published to see what each of them costs.
     """
 
     repeats: int
@@ -40,12 +41,14 @@ class Plan:
     levels: tuple[float, ...] = (0.25, 0.5, 0.8, 1.0, 1.5, 3.0)
     requests: int = 1_000
     key_rows: int = 1_000_000
+    publish_rows: int
 
 
 FULL = Plan(
     repeats=3,
     repeats_s=30.0,
     large_rows=1_000_000,
+    publish_rows=500_000,
     in_process_s=2.0,
     alone_s=4.0,
     stages_s=2.0,
@@ -58,6 +61,7 @@ QUICK = Plan(
     repeats=1,
     repeats_s=0.0,
     large_rows=300_000,
+    publish_rows=200_000,
     in_process_s=0.3,
     alone_s=0.4,
     stages_s=0.3,

@@ -31,8 +31,8 @@ from twofold.batch.head import head
 from twofold.batch.inputs import open_input
 from twofold.errors import ConfigError, InvalidInput, problem
 from twofold.hybrid.settings import AnswerSettings
-from twofold.lab.findings import BatchFound, Findings, HybridFound, Latency, RealTimeFound
-from twofold.lab.parts import latency_of, overhead_of
+from twofold.lab.findings import BatchFound, Findings, HybridFound, Latency, RealTimeFound, Scaling
+from twofold.lab.parts import Taken, latency_of, overhead_of, scaling_of
 from twofold.predictor.door import Predictor
 from twofold.predictor.load import load
 
@@ -118,6 +118,11 @@ class _Published:
     age_s: float
     keys: int
     some: list[str]
+    scaling: Scaling | None
+
+
+def _taken(ran: Ran, published: Ended) -> Taken:
+    return Taken(ran.manifest.rows_predicted, published.wall_s, published.cpu_s)
 
 
 class _Comparison:
@@ -150,20 +155,36 @@ class _Comparison:
 
     def publish(self, ran: Ran) -> _Published:
         self._say("publishing the predictions", SHARES["batch"][1])
-        key = self._request.key
+        key, plan = self._request.key, self._plan
+        rows = head(self._source, self._predictor, plan.key_rows)
         if key is None:
             key = ROW_KEY
-            rows = head(self._source, self._predictor, self._plan.key_rows)
-            copy = write_keyed(rows, self._folder / "keyed.parquet")
-            ran = self._batches.run(str(copy), "keyed", key)
-            copy.unlink()
-        words = ["snapshot", "publish", str(ran.folder), "--store", str(self.store)]
-        words += ["--registry", str(self.registry), "--json"]
-        ended = run_to_end(words, self._folder, limit_s=self._plan.run_limit_s)
+            ran = self._keyed(rows, "keyed")
+        ended = self._published(ran, self.store)
+        scaling = None
+        if ran.manifest.rows_predicted < plan.publish_rows:
+            self._say("publishing more of them", SHARES["batch"][1])
+            # In a store of its own: what is asked for is the other one.
+            more = self._keyed(rows, "keyed-large", at_least=plan.publish_rows)
+            large = self._published(more, self._folder / "store-large")
+            scaling = scaling_of(_taken(ran, ended), _taken(more, large))
         waited_s = (ran.ended.ended_at - ran.manifest.as_of).total_seconds()
-        return _Published(
-            ended, waited_s + ended.wall_s, ran.manifest.rows_predicted, self._keys(ran, key)
-        )
+        age_s = waited_s + ended.wall_s
+        some = self._keys(ran, key)
+        return _Published(ended, age_s, ran.manifest.rows_predicted, some, scaling)
+
+    def _keyed(self, rows: pa.Table, name: str, *, at_least: int = 0) -> Ran:
+        """Run over rows whose key is their number."""
+        copy = write_keyed(rows, self._folder / f"{name}.parquet", at_least=at_least)
+        try:
+            return self._batches.run(str(copy), name, ROW_KEY)
+        finally:
+            copy.unlink()
+
+    def _published(self, ran: Ran, store: Path) -> Ended:
+        words = ["snapshot", "publish", str(ran.folder), "--store", str(store)]
+        words += ["--registry", str(self.registry), "--json"]
+        return run_to_end(words, self._folder, limit_s=self._plan.run_limit_s)
 
     def _keys(self, ran: Ran, key: str) -> list[str]:
         """Some keys of a run, spread over its first part, as they are asked for."""
@@ -245,6 +266,7 @@ class _Comparison:
             cpu_per_request_s=alone.cpu_per_request_s if cpu_s is None else cpu_s,
             level=level,
             age_at_switch_s=published.age_s,
+            scaling=published.scaling,
         )
 
 
