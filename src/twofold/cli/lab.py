@@ -6,7 +6,10 @@ import importlib
 
 import click
 
-COMMANDS: dict[str, str] = {"advise": "twofold.cli.lab_advise"}
+COMMANDS: dict[str, str] = {
+    "compare": "twofold.cli.lab_compare",
+    "advise": "twofold.cli.lab_advise",
+}
 
 
 class LazyLab(click.Group):

@@ -1,4 +1,4 @@
-"""What follows from a comparison's findings for costs, under assumptions that are said. Values only.
+"""What a comparison's findings say of costs, under assumptions that are told. Values only.
 
 All costs are those of `twofold.lab.costs`, which says how they are counted.
 """

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from twofold.page import page_text
 
-WIDTH, HEIGHT = 360, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 16, 36
+WIDTH, HEIGHT = 360, 214
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 20, 36
 ROW_HEIGHT = 34
 BAR_HEIGHT = 26
-MIN_LABEL_SHARE = 0.12
-"""Of a bar, what a part needs to have its name in it."""
+CHAR_WIDTH = 6.6
+"""Of a text, about; there is nothing here to measure it with."""
+LEGEND_HEIGHT, SWATCH = 16, 26
 MAX_TICKS = 6
 
 
@@ -85,7 +86,7 @@ class Line:
     Attributes:
         kind: Its class, which has its colour and dashes.
         points: x and y.
-        name: Written at its end; empty for none.
+        name: Written above the plot; empty for none.
         has_dots: Whether its points are marked.
     """
 
@@ -160,8 +161,9 @@ def line_plot(
                 f'<circle class="dot {line.kind}" cx="{at:.1f}" cy="{height:.1f}" r="3"/>'
                 for at, height in places
             ]
-    parts += _end_names(lines, [place(line.points[-1]) for line in lines if line.points])
-    return _svg(label, "".join(parts), HEIGHT)
+    legend, below = _legend(lines)
+    plot = f'<g transform="translate(0 {below})">{"".join(parts)}</g>'
+    return _svg(label, legend + plot, HEIGHT + below)
 
 
 def range_plot(label: str, ranges: Sequence[Range], x: Axis) -> str:
@@ -194,7 +196,7 @@ def stack_plot(label: str, parts: Sequence[tuple[str, str, float]]) -> str:
         drawn.append(
             f'<rect class="{kind}" x="{at:.2f}" y="0" width="{width:.2f}" height="{BAR_HEIGHT}"/>'
         )
-        if size / total >= MIN_LABEL_SHARE:
+        if width >= CHAR_WIDTH * len(name) + 8:
             drawn.append(
                 f'<text class="on" x="{at + width / 2:.1f}" y="{BAR_HEIGHT / 2 + 4}" '
                 f'text-anchor="middle">{page_text(name)}</text>'
@@ -212,7 +214,7 @@ def _grid(x: Axis, y: Axis) -> str:
             f'<path class="axis" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
             f'<text x="{LEFT - 4}" y="{at + 4:.1f}" text-anchor="end">{page_text(y.shown(tick))}</text>'
         )
-    parts.append(f'<text x="0" y="{TOP - 5}">{page_text(y.name)}</text>')
+    parts.append(f'<text x="0" y="{TOP - 8}">{page_text(y.name)}</text>')
     return "".join(parts)
 
 
@@ -232,22 +234,22 @@ def _ticks(x: Axis, height: int, left: int, across: int, top: int) -> str:
     return "".join(parts)
 
 
-def _end_names(lines: Sequence[Line], ends: Sequence[tuple[float, float]]) -> list[str]:
-    """The names of lines at their ends, moved apart where they would lie over one another."""
-    named = [
-        (at[1] - 5, at[0], line)
-        for line, at in zip([line for line in lines if line.points], ends, strict=True)
-        if line.name
-    ]
-    found: list[str] = []
-    lowest = -math.inf
-    for y, x, line in sorted(named, key=lambda item: item[0]):
-        lowest = max(y, lowest + 12, TOP + 8)
-        found.append(
-            f'<text class="name {line.kind}" x="{min(x, WIDTH - RIGHT):.1f}" y="{lowest:.1f}" '
-            f'text-anchor="end">{page_text(line.name)}</text>'
+def _legend(lines: Sequence[Line]) -> tuple[str, int]:
+    """The names of lines above a plot, as many to a line as there is room for; and its height."""
+    parts: list[str] = []
+    x, y = 0.0, 0
+    for line in lines:
+        if not line.name:
+            continue
+        width = SWATCH + CHAR_WIDTH * len(line.name) + 14
+        if x and x + width > WIDTH:
+            x, y = 0.0, y + LEGEND_HEIGHT
+        parts.append(
+            f'<path class="line {line.kind}" d="M{x:.1f} {y + 8}h{SWATCH - 6}"/>'
+            f'<text class="name" x="{x + SWATCH:.1f}" y="{y + 12}">{page_text(line.name)}</text>'
         )
-    return found
+        x += width
+    return "".join(parts), y + LEGEND_HEIGHT + 4 if parts else 0
 
 
 def _round_step(step: float) -> float:

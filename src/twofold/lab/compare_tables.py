@@ -204,7 +204,6 @@ def batch_sizes(found: Findings) -> Table:
         )
     ]
     if scaling is not None:
-        million_s = scaling.fixed_wall_s + 1e6 * scaling.row_wall_s
         rows += [
             (
                 f"{scaling.rows:,} rows",
@@ -222,7 +221,7 @@ def batch_sizes(found: Findings) -> Table:
                 "a million rows more",
                 shown_time(1e6 * scaling.row_wall_s),
                 shown_time(1e6 * scaling.row_cpu_s),
-                shown_number(1e6 / million_s),
+                shown_number(1 / scaling.row_wall_s) if scaling.row_wall_s else "-",
             ),
         ]
     return Table(
