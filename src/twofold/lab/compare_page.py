@@ -83,14 +83,15 @@ def render_page(found: Findings, derived: Derived) -> str:
     quick = " A quick look: figures are rough." if found.is_quick else ""
     about = f"{page_text(found.input)}, {found.made_at:%Y-%m-%d %H:%M} UTC.{quick}"
     parts = [
-        f"<header><p>twofold lab compare</p><h1>{page_text(title)}</h1><p>{about}</p></header><main>",
+        f"<header><p>twofold lab compare</p><h1>{page_text(title)}</h1><p>{about}</p></header>",
+        "<main>",
         f'<section class="lead" aria-label="Summary">{lead}</section>',
         _tiles(found, derived),
         _section("Side by side", _table(side_by_side(found, derived))),
         _section("Latency per data point", _latency(found)),
         _section("Batch", _batch(found)),
         _section("Real time", _real_time(found)),
-        _section("Costs", _costs(found, derived)),
+        _section("Costs", _costs(derived)),
         _section("Where, how, and what to keep in mind", _method(found)),
         "</main>",
     ]
@@ -255,7 +256,7 @@ def _short(value: float) -> str:
     return f"{shown_number(value / 1000)}k" if value >= 1000 else shown_number(value)  # noqa: PLR2004
 
 
-def _costs(found: Findings, derived: Derived) -> str:
+def _costs(derived: Derived) -> str:
     assumed = derived.assumed
     ages = freshness(derived)
     return (

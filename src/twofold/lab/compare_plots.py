@@ -175,9 +175,10 @@ def range_plot(label: str, ranges: Sequence[Range], x: Axis) -> str:
         y = TOP + index * ROW_HEIGHT + 22
         places = [(name, RIGHT + across * x.share(value), value) for name, value in item.marks]
         first, last = places[0], places[-1]
+        end = max(last[1], first[1] + 1)
         parts.append(
             f'<text class="name" x="{RIGHT}" y="{y - 9}">{page_text(item.name)}</text>'
-            f'<path class="line {item.kind}" d="M{first[1]:.1f} {y}H{max(last[1], first[1] + 1):.1f}"/>'
+            f'<path class="line {item.kind}" d="M{first[1]:.1f} {y}H{end:.1f}"/>'
             f'<circle class="dot {item.kind}" cx="{first[1]:.1f}" cy="{y}" r="4"/>'
         )
         parts += [
@@ -212,7 +213,8 @@ def _grid(x: Axis, y: Axis) -> str:
         at = TOP + up * (1 - y.share(tick))
         parts.append(
             f'<path class="axis" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
-            f'<text x="{LEFT - 4}" y="{at + 4:.1f}" text-anchor="end">{page_text(y.shown(tick))}</text>'
+            f'<text x="{LEFT - 4}" y="{at + 4:.1f}" text-anchor="end">'
+            f"{page_text(y.shown(tick))}</text>"
         )
     parts.append(f'<text x="0" y="{TOP - 8}">{page_text(y.name)}</text>')
     return "".join(parts)

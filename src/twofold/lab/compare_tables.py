@@ -46,17 +46,23 @@ def summary(found: Findings, derived: Derived) -> list[str]:
     rows = (
         "never" if even.rows_per_day is None else f"from {shown_count(even.rows_per_day)} rows on"
     )
-    return [
+    core_hour = shown_cost(derived.assumed.cost_per_core_hour)
+    first = (
         f"In batch, {batch.rows:,} rows are there {shown_time(batch.wall_s)} after the run was "
-        f"started{apart}.",
+        f"started{apart}."
+    )
+    second = (
         f"In real time, a client alone has its prediction {shown_time(median(live.alone))} after "
         f"it asked, and {_kept(live.capacity_per_s, live.slo_s)}; a stored answer takes "
-        f"{shown_time(median(stored.alone))} and is at least {_age(stored.age_at_switch_s)} old.",
-        f"At {shown_cost(derived.assumed.cost_per_core_hour)} a core-hour, a million predictions "
-        f"cost {shown_cost(million[Mode.BATCH])} in batch, {shown_cost(million[Mode.REAL_TIME])} in "
-        f"real time and {shown_cost(million[Mode.HYBRID])} stored and asked for by key; where every "
-        f"row is asked for once a day, a daily batch costs less {rows}.",
-    ]
+        f"{shown_time(median(stored.alone))} and is at least {_age(stored.age_at_switch_s)} old."
+    )
+    third = (
+        f"At {core_hour} a core-hour, a million predictions cost "
+        f"{shown_cost(million[Mode.BATCH])} in batch, {shown_cost(million[Mode.REAL_TIME])} in "
+        f"real time and {shown_cost(million[Mode.HYBRID])} stored and asked for; where each row is "
+        f"asked for once a day, a daily batch costs less {rows}."
+    )
+    return [first, second, third]
 
 
 def side_by_side(found: Findings, derived: Derived) -> Table:
@@ -140,9 +146,9 @@ def latencies(found: Findings) -> Table:
         "Latency per data point",
         ("mode", *(f"p{share}" for share in SHARES), "samples"),
         rows,
-        "From when a row is asked for, or has come, until its prediction can be read. The waits for "
-        "the next run aren't measured: they follow from the schedule, evenly spread from nothing to "
-        "the time between runs.",
+        "From when a row is asked for, or has come, until its prediction can be read. The waits "
+        "for the next run aren't measured: they follow from the schedule, evenly spread from "
+        "nothing to the time between runs.",
     )
 
 
@@ -281,9 +287,9 @@ def loads(found: Findings) -> Table:
     ]
     slo = shown_time(live.slo_s)
     note = (
-        f"Open loop: requests come at their time, whatever the server does; in time is within {slo} "
-        "from when a request was due. Where the generator was late, its own delay is in the latency: "
-        "it shares the machine with the server."
+        f"Open loop: requests come at their time, whatever the server does; in time is within "
+        f"{slo} from when a request was due. Where the generator was late, its own delay is in the "
+        "latency: it shares the machine with the server."
     )
     heads = ("offered/s", "in time/s", "shed/s", "failed/s", "p50", "p99", "answers", "valid")
     return Table("Live predictions under load", heads, rows, note)
@@ -306,7 +312,7 @@ def freshness(derived: Derived) -> Table:
         "Cost of a day against freshness",
         ("at most so old", "batch", "real-time", "hybrid"),
         rows,
-        f"{assumed.rows_per_day:,} rows, of which {assumed.asked_ratio:.0%} are asked for in a day, "
+        f"{assumed.rows_per_day:,} rows, {assumed.asked_ratio:.0%} of them asked for in a day, "
         "three times as many as on average at the peak; a batch of all rows as often as the age "
         f"demands; {shown_cost(assumed.cost_per_core_hour)} a core-hour.",
     )
@@ -341,6 +347,7 @@ def break_evens(derived: Derived) -> Table:
 def facts(found: Findings) -> Table:
     """Where and how it was measured."""
     machine = found.machine
+    memory = shown_bytes(machine.memory_bytes)
     how = "quickly: figures are rough" if found.is_quick else "in full"
     return Table(
         "Where and how",
@@ -351,7 +358,7 @@ def facts(found: Findings) -> Table:
             ("measured", f"{found.made_at:%Y-%m-%d %H:%M} UTC, {how}"),
             (
                 "machine",
-                f"{machine.cores} cores, {shown_bytes(machine.memory_bytes)}: {machine.cpu}",
+                f"{machine.cores} cores, {memory}: {machine.cpu}",
             ),
             ("system", f"{machine.system}, Python {machine.python}, twofold {machine.twofold}"),
         ],
@@ -359,11 +366,9 @@ def facts(found: Findings) -> Table:
 
 
 CAVEATS = (
-    "All processes had this one machine, the load generator too: a server with the cores to itself "
-    "keeps up with more.",
+    "All processes had this machine, the load generator too: alone, a server keeps up with more.",
     "Requests went over loopback; a network between client and server adds its own time to each.",
-    "The processes were those of a user, with default settings; nothing else was kept from the "
-    "machine. What another program did meanwhile is in the figures.",
+    "Settings were the defaults. What other programs did meanwhile is in the figures.",
     "Costs are those of CPU time; memory, storage, traffic and people aren't counted.",
 )
 
