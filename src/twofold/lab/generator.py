@@ -18,12 +18,10 @@ import numpy as np
 
 from twofold.errors import ConfigError, problem
 from twofold.lab.arrivals import Profile
+from twofold.lab.ask import Address
 from twofold.lab.engine import LENGTH, Job, Report, native, split_evenly
 from twofold.lab.loaded import Conduct, Loaded, loaded_of
 from twofold.lab.outcomes import Tally
-
-Address = tuple[str, int] | str
-"""Where a server listens: a numeric IP address and a port, or the path of a Unix socket."""
 
 LEAD_S = 0.05
 """From when all processes are ready to when the load begins."""
