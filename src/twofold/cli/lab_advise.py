@@ -12,17 +12,21 @@ import click
 
 from twofold.cli.common import command, data, json_option, print_json, print_result, talk
 from twofold.errors import InvalidInput, problem
+from twofold.lab.advice import Advice
+from twofold.lab.advice import advise as advice_for
+from twofold.lab.costs import DayCost
+from twofold.lab.decision import Option
+from twofold.lab.findings import read_findings
+from twofold.lab.needs import Features, Needs, age_s_of, shown_age, shown_number
+from twofold.lab.settings_file import settings_text
+from twofold.lab.typical import TYPICAL
+from twofold.model.names import is_name
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from twofold.lab.advice import Advice
-    from twofold.lab.costs import DayCost
-    from twofold.lab.decision import Option
-    from twofold.lab.needs import Needs
-
 NOBODY = "none"
-FEATURES = ("known", "partly", "with-request")
+FEATURES = tuple(kind.value for kind in Features)
 MS_PER_S = 1_000.0
 GIGABYTE = 1e9
 
@@ -81,8 +85,6 @@ QUESTIONS: tuple[tuple[str, str, str, str], ...] = (
 
 def _age(text: str) -> float:
     """Seconds of an age, as in `24h`."""
-    from twofold.lab.needs import age_s_of  # noqa: PLC0415 - as other commands import theirs
-
     try:
         return age_s_of(text)
     except ValueError as error:
@@ -199,11 +201,6 @@ def advise(
     FINDINGS is what `twofold lab compare --json` wrote; without it, the figures
     are those of another model. On a terminal, what isn't given is asked for.
     """
-    from twofold.lab.advice import advise as advice_for  # noqa: PLC0415 - as other commands
-    from twofold.lab.findings import read_findings  # noqa: PLC0415 - as above
-    from twofold.lab.settings_file import settings_text  # noqa: PLC0415 - as above
-    from twofold.lab.typical import TYPICAL  # noqa: PLC0415 - as above
-
     found = TYPICAL if findings is None else read_findings(findings)
     needs = _needs(_asked(options))
     advice = advice_for(needs, found)
@@ -249,7 +246,6 @@ def _ask(question: str, example: str, meaning: str, kind: Any) -> Any:
 
 
 def _needs(given: dict[str, Any]) -> Needs:
-    from twofold.lab.needs import Features, Needs  # noqa: PLC0415 - as above
 
     try:
         return Needs(
@@ -268,7 +264,6 @@ def _needs(given: dict[str, Any]) -> Needs:
 
 
 def _model_name(name: str) -> str:
-    from twofold.model.names import is_name  # noqa: PLC0415 - as above
 
     if not is_name(name):
         fix = "Give the name it was packed under."
@@ -362,7 +357,6 @@ def _side_by_side(advice: Advice, needs: Needs) -> Table:
 
 def _lines(needs: Needs) -> dict[str, Callable[[Option], str]]:
     """The lines of the table, and what stands in them for a mode."""
-    from twofold.lab.needs import shown_age  # noqa: PLC0415 - as above
 
     def latency(option: Option) -> str:
         if option.p50_s is None or option.p99_s is None:
@@ -376,15 +370,15 @@ def _lines(needs: Needs) -> dict[str, Callable[[Option], str]]:
         return lambda option: "-" if option.cost is None else shown(option.cost)
 
     def million(cost: DayCost) -> str:
-        return "-" if cost.cost_per_million is None else f"{cost.cost_per_million:,.3g}"
+        return "-" if cost.cost_per_million is None else shown_number(cost.cost_per_million)
 
     return {
         "latency, p50 and p99": latency,
         "age at most": age,
-        "work a day, core-seconds": of_cost(lambda cost: f"{cost.work_core_s:,.3g}"),
-        "kept a day, core-hours": of_cost(lambda cost: f"{cost.kept_core_s / 3600:,.3g}"),
+        "work a day, core-seconds": of_cost(lambda cost: shown_number(cost.work_core_s)),
+        "kept a day, core-hours": of_cost(lambda cost: shown_number(cost.kept_core_s / 3600)),
         f"cost a day, at {needs.cost_per_core_hour:g} a core-hour": of_cost(
-            lambda cost: f"{cost.cost:,.3g}"
+            lambda cost: shown_number(cost.cost)
         ),
         "cost a million that are used": of_cost(million),
         "cores that serve": of_cost(lambda cost: str(cost.servers.workers if cost.servers else 0)),
@@ -392,14 +386,13 @@ def _lines(needs: Needs) -> dict[str, Callable[[Option], str]]:
 
 
 def _sizing(advice: Advice) -> list[str]:
-    from twofold.lab.needs import shown_age  # noqa: PLC0415 - as above
 
     cost, lines = advice.cost, list[str]()
     if cost.servers is not None:
         one = cost.servers
         lines.append(
-            f"{_counted(one.workers, 'worker')} on {_counted(one.machines, 'machine')}, a core each, "
-            f"{one.memory_bytes / GIGABYTE:.2g} GB on each machine."
+            f"{_counted(one.workers, 'worker')} on {_counted(one.machines, 'machine')}, a core "
+            f"each, {one.memory_bytes / GIGABYTE:.2g} GB on each machine."
         )
     if cost.timetable is not None:
         when = cost.timetable

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 from twofold.lab.costs import DayCost, Mode, is_published
 from twofold.lab.decision import Decision, Option, decide, mode_for
 from twofold.lab.findings import Findings
-from twofold.lab.needs import DAY_S, Features, Needs, shown_age
+from twofold.lab.needs import DAY_S, Features, Needs, shown_age, shown_number
 from twofold.lab.sensitivity import Change, changes_of
 from twofold.lab.sizing import live_capacity, stored_capacity
 from twofold.lab.typical import TYPICAL, WHAT
@@ -54,9 +55,8 @@ class Advice:
     @property
     def cost(self) -> DayCost:
         """What the recommended mode takes."""
-        cost = self.options[self.mode].cost
-        assert cost is not None  # noqa: S101 - what is recommended is possible
-        return cost
+        # What is recommended is possible: a test holds `decide` to it.
+        return cast("DayCost", self.options[self.mode].cost)
 
 
 def advise(needs: Needs, findings: Findings = TYPICAL) -> Advice:
@@ -142,18 +142,19 @@ def _of_server(needs: Needs, findings: Findings, decision: Decision) -> list[str
         )
     if needs.load_per_s > used.measured_per_s:
         found.append(
-            f"{needs.load_per_s:,.3g} requests a second are beyond the {used.measured_per_s:,.3g} "
-            f"that were measured on one machine: try the machines together before you rely on them."
+            f"{shown_number(needs.load_per_s)} requests a second are beyond the "
+            f"{shown_number(used.measured_per_s)} that were measured on one machine: try the "
+            f"machines together before you rely on them."
         )
     if needs.peak_per_s < needs.asked_per_day / DAY_S:
         found.append(
-            f"A peak of {needs.peak_per_s:,.3g} requests a second is below the mean of what is "
-            f"asked for, {needs.asked_per_day / DAY_S:,.3g}: that mean was taken."
+            f"A peak of {shown_number(needs.peak_per_s)} requests a second is below the mean of "
+            f"what is asked for, {shown_number(needs.asked_per_day / DAY_S)}: that mean was taken."
         )
     servers = option.cost.servers if option.cost else None
     if servers is not None and servers.memory_bytes > findings.machine.memory_bytes > 0:
         found.append(
-            f"The workers of a machine need {servers.memory_bytes / 1e9:,.3g} GB, more than the "
-            f"measured machine has: take a larger one, or fewer workers on more machines."
+            f"The workers of a machine need {shown_number(servers.memory_bytes / 1e9)} GB, more "
+            f"than the measured machine has: take a larger one, or fewer workers on more machines."
         )
     return found

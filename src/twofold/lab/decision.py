@@ -41,7 +41,7 @@ from twofold.lab.costs import (
     unit_costs,
 )
 from twofold.lab.findings import Findings
-from twofold.lab.needs import Features, Needs, shown_age
+from twofold.lab.needs import Features, Needs, shown_age, shown_number
 from twofold.lab.sizing import Capacity, live_capacity, stored_capacity
 from twofold.lab.timetable import youngest_age_s
 
@@ -134,14 +134,14 @@ def _option(mode: Mode, needs: Needs, findings: Findings) -> Option:
         return Option(
             mode=mode, cost=cost, p50_s=None, p99_s=None, meets_slo=meets, max_age_s=max_age_s
         )
-    slowest = max(_capacities(mode, needs, findings), key=lambda one: one.p99_s)
-    quick = [one.meets_slo for one in _capacities(mode, needs, findings)]
+    kinds = _capacities(mode, needs, findings)
+    slowest = max(kinds, key=lambda one: one.p99_s)
     return Option(
         mode=mode,
         cost=cost,
         p50_s=slowest.p50_s,
         p99_s=slowest.p99_s,
-        meets_slo=all(quick),
+        meets_slo=all(one.meets_slo for one in kinds),
         max_age_s=max_age_s,
     )
 
@@ -161,8 +161,7 @@ def _nobody_waits(
     needs: Needs, findings: Findings, options: dict[Mode, Option]
 ) -> tuple[Mode, list[str]]:
     batch, live = options[Mode.BATCH].cost, options[Mode.REAL_TIME].cost
-    assert live is not None  # noqa: S101 - it has no runs
-    if batch is None or batch.timetable is None:
+    if batch is None or batch.timetable is None or live is None:
         return Mode.REAL_TIME, [_too_young(Mode.BATCH, needs, findings)]
     runs = (
         f"Nobody waits for an answer, and a run {batch.timetable.words} keeps predictions within "
@@ -242,9 +241,9 @@ def _known_before(
         return Mode.HYBRID, [*reasons, work]
     dear = (
         f"To keep stored predictions within {shown_age(needs.max_age_s)}, {needs.rows_per_day:,} "
-        f"rows would be predicted {when.words} for {needs.asked_per_day:,.3g} that are asked for "
-        f"in a day: {_core(stored.cost.work_core_s)} of work a day; predicting each request live "
-        f"takes {_core(live.cost.work_core_s)}."
+        f"rows would be predicted {when.words} for {shown_number(needs.asked_per_day)} that are "
+        f"asked for in a day: {_core(stored.cost.work_core_s)} of work a day; predicting each "
+        f"request live takes {_core(live.cost.work_core_s)}."
     )
     return Mode.REAL_TIME, [dear, _live_speed(live, needs)]
 
@@ -255,23 +254,29 @@ def is_worth_it(hybrid_core_s: float, live_core_s: float) -> bool:
 
 
 def _why_not(mode: Mode, chosen: Option, needs: Needs, findings: Findings, option: Option) -> str:
+    if mode is Mode.BATCH and needs.is_waited_for:
+        return _why_not_files(needs)
+    if mode is Mode.HYBRID and needs.features is Features.WITH_REQUEST and not needs.wants_all:
+        return "What is stored can't answer for features that come with the request."
     if option.cost is None:
         return _too_young(mode, needs, findings)
-    if chosen.meets_slo and not option.meets_slo and mode is not Mode.BATCH:
-        return f"Its answers weren't measured to keep {_slo(needs)}."
     if mode is Mode.BATCH:
-        why = f"Somebody waits {_slo(needs)}, and files can't be asked for one key."
-        return why if needs.is_waited_for else "Its runs take more than a server that is kept up."
-    if mode is Mode.HYBRID:
-        return _why_not_stored(needs)
-    return _why_not_live(needs, findings, option.cost)
+        return "Its runs take more than a server that is kept running."
+    if chosen.meets_slo and not option.meets_slo:
+        return f"Its answers weren't measured to keep {_slo(needs)}."
+    is_stored = mode is Mode.HYBRID
+    return _why_not_stored(needs) if is_stored else _why_not_live(needs, findings, option.cost)
+
+
+def _why_not_files(needs: Needs) -> str:
+    if needs.features is Features.WITH_REQUEST:
+        return f"Somebody waits {_slo(needs)}, which is no time to wait for the next run."
+    return f"Somebody waits {_slo(needs)}, and files can't be asked for one key."
 
 
 def _why_not_stored(needs: Needs) -> str:
     if not needs.is_waited_for:
         return "Nobody waits for single answers: nothing has to be stored by key."
-    if needs.features is Features.WITH_REQUEST:
-        return "What is stored can't answer for features that come with the request."
     return "Its runs predict too much that nobody asks for."
 
 
@@ -320,8 +325,8 @@ def _slo(needs: Needs) -> str:
 
 def _core(core_s: float) -> str:
     if core_s >= 3_600.0:  # noqa: PLR2004 - an hour
-        return f"{core_s / 3_600.0:,.3g} core-hours"
-    return f"{core_s:,.3g} core-seconds"
+        return f"{shown_number(core_s / 3_600.0)} core-hours"
+    return f"{shown_number(core_s)} core-seconds"
 
 
 def _share(ratio: float) -> str:

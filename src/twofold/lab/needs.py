@@ -141,10 +141,10 @@ def shown_age(age_s: float) -> str:
         # Nobody calls 24 hours a day, or 90 minutes 1.5 h; but 1.3 s are said so.
         is_one = age_s >= unit_s and (unit in {"s", "ms"} or (age_s == unit_s and unit != "d"))
         if age_s >= 2 * unit_s or is_one:
-            return f"{_digits(age_s / unit_s)} {unit}"
+            return f"{shown_number(age_s / unit_s)} {unit}"
     return "0 s" if age_s <= 0.0 else f"{age_s * 1e6:.2g} µs"
 
 
-def _digits(value: float) -> str:
-    """Three digits, or all of a whole number."""
+def shown_number(value: float) -> str:
+    """A number for people: three digits, or all before the point."""
     return f"{value:,.0f}" if value >= 100 or value.is_integer() else f"{value:.3g}"  # noqa: PLR2004

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twofold.lab.costs import Mode
-from twofold.lab.needs import DAY_S, Features, Needs, shown_age
+from twofold.lab.needs import DAY_S, Features, Needs, shown_age, shown_number
 
 STEP = 1.2
 HALVINGS = 24
@@ -105,9 +105,10 @@ def _number(
             if middle in (same, other):
                 break
             same, other = (same, middle) if differs(middle) else (middle, other)
-        short = _exact(name, _rounded(other, upwards=upwards), upwards=upwards)
         # A rounded one must not lead back, nor out of the range.
-        other = short if _inside(short, RANGES[name]) and differs(short) else other
+        rounded = [_exact(name, one, upwards=upwards) for one in _rounded(other)]
+        good = (one for one in rounded if _inside(one, RANGES[name]) and differs(one))
+        other = min(good, key=lambda one: abs(one - other), default=other)
         changed = _with(needs, name, other)
         said = _words(name, other, upwards=upwards)
         found: Any = getattr(changed, name)
@@ -147,11 +148,11 @@ def _inside(value: float, span: tuple[float, float]) -> bool:
     return span[0] <= value <= span[1]
 
 
-def _rounded(value: float, *, upwards: bool) -> float:
-    """Two digits, rounded away from where it came from."""
+def _rounded(value: float) -> list[float]:
+    """The values of two digits on both sides."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    whole = math.ceil(value / unit) if upwards else math.floor(value / unit)
-    return float(f"{whole * unit:.12g}")
+    wholes = (math.floor(value / unit), math.ceil(value / unit))
+    return [float(f"{whole * unit:.12g}") for whole in wholes]
 
 
 def _words(name: str, value: float, *, upwards: bool) -> str:
@@ -166,7 +167,7 @@ def _words(name: str, value: float, *, upwards: bool) -> str:
         return f"with {value:,.0f} rows a day {more}"
     if name == "asked_ratio":
         return f"if {value * 100:.3g} % of the rows {more} are asked for in a day"
-    return f"with {value:,.3g} requests a second {more} at the peak"
+    return f"with {shown_number(value)} requests a second {more} at the peak"
 
 
 def _others(needs: Needs) -> list[tuple[str, Any, str]]:

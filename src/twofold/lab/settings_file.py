@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from twofold.lab.advice import Advice
 from twofold.lab.costs import Mode, is_published
-from twofold.lab.needs import DAY_S, Features, Needs, shown_age
+from twofold.lab.needs import DAY_S, Features, Needs, shown_age, shown_number
 from twofold.lab.sizing import Servers
 from twofold.lab.timetable import Timetable
 
@@ -57,7 +57,7 @@ def _commands(mode: Mode, model: str) -> Sequence[str]:
 
 def _serve(servers: Servers, needs: Needs) -> list[str]:
     machines = "one machine" if servers.machines == 1 else f"each of {servers.machines} machines"
-    peak = f"a peak of {needs.load_per_s:,.3g} requests a second"
+    peak = f"a peak of {shown_number(needs.load_per_s)} requests a second"
     lines = ["[serve]", f"workers = {min(servers.workers_per_machine, MAX_WORKERS)}"]
     lines[1] += f"  # of {machines}, for {peak}"
     if needs.slo_s is not None:

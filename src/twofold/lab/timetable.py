@@ -125,17 +125,19 @@ def timetable_for(
 def _machines(rows: float, time: RunTime, may_take_s: float) -> int | None:
     """The fewest that do it in time."""
     shared_s = may_take_s - time.start_s - rows * time.publish_row_s
-    if shared_s <= 0.0:
+    alone_s = rows * time.row_s
+    if shared_s < 0.0 or alone_s > MAX_MACHINES * shared_s:
         return None
-    machines = max(1, math.ceil(rows * time.row_s / shared_s))
+    machines = max(1, math.ceil(alone_s / shared_s)) if alone_s > 0.0 else 1
     return machines if machines <= MAX_MACHINES else None
 
 
 def youngest_age_s(rows_of: Callable[[float], float], time: RunTime) -> float | None:
     """The smallest tolerated age that some timetable keeps; None if no machines are enough."""
-    ages = [
-        (period_s + LATE_S + time.run_s(rows_of(period_s), MAX_MACHINES)) / (1 + GRACE_RATIO)
-        for period_s, _, _ in PERIODS
-        if time.run_s(rows_of(period_s), MAX_MACHINES) <= MAX_RUN_RATIO * period_s
-    ]
+    ages: list[float] = []
+    for period_s, _, _ in PERIODS:
+        rows = rows_of(period_s)
+        if _machines(rows, time, MAX_RUN_RATIO * period_s) is not None:
+            run_s = time.run_s(rows, MAX_MACHINES)
+            ages.append((period_s + LATE_S + run_s) / (1 + GRACE_RATIO))
     return min(ages, default=None)
