@@ -29,19 +29,17 @@ def find_capacity(
     slo_s: float,
     start_per_s: float = 100.0,
     max_per_s: float = MAX_PER_S,
-    precision_ratio: float = PRECISION_RATIO,
 ) -> tuple[float, list[Level]]:
     """Find the highest rate whose p99 stays under an objective.
 
     The rate is doubled (or halved, if already the first is too much) until one is kept and twice
-    as much isn't; then the interval is halved until it is narrow enough.
+    as much isn't; then the interval is halved until it is narrower than 5 % of the rate.
 
     Args:
         measure: Offers a rate (requests/s) and tells what came of it.
         slo_s: What p99 is held to.
         start_per_s: The first rate to try.
         max_per_s: No higher rate is tried.
-        precision_ratio: How narrow: a share of the rate.
 
     Returns:
         The highest rate that was kept, 0 if none was; and all levels, in the order of their rates.
@@ -65,7 +63,7 @@ def find_capacity(
             if kept or rate / 2 < MIN_PER_S:
                 break
             rate /= 2
-    while kept and lost and lost - kept > precision_ratio * kept:
+    while kept and lost and lost - kept > PRECISION_RATIO * kept:
         middle = (kept + lost) / 2
         if keeps(middle):
             kept = middle
