@@ -7,11 +7,9 @@ import importlib
 import click
 
 COMMANDS: dict[str, str] = {
-COMMANDS: dict[str, str] = {
     "compare": "twofold.cli.lab_compare",
     "load": "twofold.cli.lab_load",
     "advise": "twofold.cli.lab_advise",
-}
 }
 
 
