@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from twofold.predictor.door import Predictor
 
 
-def head(source: Input, predictor: Predictor, max_rows: int) -> pa.Table:
+def head(source: Input, predictor: Predictor, max_rows: int, *, key: str | None = None) -> pa.Table:
     """Read valid rows from the start of an input; those that a run would set aside are left out.
 
     Args:
         source: The input.
         predictor: The model.
         max_rows: As many at most.
+        key: A column that isn't the model's; it is left out.
 
     Returns:
         The signature's fields, as canonical columns.
@@ -36,7 +37,7 @@ def head(source: Input, predictor: Predictor, max_rows: int) -> pa.Table:
     Raises:
         InvalidInput: The input can't be read, or lacks a field.
     """
-    layout = lay_out(source, predictor.signature, predictor.output, key=None, keep=())
+    layout = lay_out(source, predictor.signature, predictor.output, key=key, keep=())
     settings = BatchSettings()
     plan = Plan(settings.partition_rows, min(settings.batch_rows, max(max_rows, 1)))
     found: list[pa.RecordBatch] = []

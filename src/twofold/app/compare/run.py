@@ -140,7 +140,7 @@ class _Comparison:
         self.registry = request.registry.absolute()
         self.store = folder / "store"
         self._source = open_input(request.input)
-        self._rows = head(self._source, predictor, plan.requests)
+        self._rows = head(self._source, predictor, plan.requests, key=request.key)
         if not self._rows.num_rows:
             fix = "Give rows that fit the model's signature: twofold models NAME shows it."
             raise InvalidInput(problem(request.input, "rows to predict", "none", fix))
@@ -156,7 +156,7 @@ class _Comparison:
     def publish(self, ran: Ran) -> _Published:
         self._say("publishing the predictions", SHARES["batch"][1])
         key, plan = self._request.key, self._plan
-        rows = head(self._source, self._predictor, plan.key_rows)
+        rows = head(self._source, self._predictor, plan.key_rows, key=key)
         if key is None:
             key = ROW_KEY
             ran = self._keyed(rows, "keyed")
