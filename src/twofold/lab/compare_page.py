@@ -65,8 +65,11 @@ margin-right:5px;background:var(--key)}
 .figures div span{display:block;color:var(--soft);font-size:.85rem}
 .scroll:focus-visible{outline:2px solid var(--now)}
 td,tbody th{padding:5px 12px 5px 0}caption{text-align:left;color:var(--soft)}
+@media (max-width:520px){section>.scroll tbody th{min-width:5.5rem}
+section>.scroll table{font-size:.8rem}}
 @media print{details:not([open])::details-content{content-visibility:visible;display:block}
-.plots{grid-template-columns:1fr 1fr}details>summary{display:none}
+.plots{grid-template-columns:1fr}.plots svg{max-width:430px}.scroll{overflow:visible}
+table{font-size:8.5pt}details>summary{display:none}
 section{break-inside:auto}h2{break-after:avoid}.figures{grid-template-columns:repeat(4,1fr)}}
 """.replace("\n", "")
 

@@ -75,13 +75,13 @@ def side_by_side(found: Findings, derived: Derived) -> Table:
         [
             (
                 "from asking to the answer, p50",
-                f"{shown_time(batch.wall_s)}, after the wait for the next run",
+                f"{shown_time(batch.wall_s)} from its start",
                 shown_time(median(live.alone)),
                 shown_time(median(stored.alone)),
             ),
             (
-                "p99",
-                f"{shown_time(batch.wall_s)}, likewise",
+                "the same, p99",
+                f"{shown_time(batch.wall_s)} from its start",
                 shown_time(_of(live.alone, "99")),
                 shown_time(_of(stored.alone, "99")),
             ),
@@ -93,7 +93,7 @@ def side_by_side(found: Findings, derived: Derived) -> Table:
                 _rate(stored.capacity_per_s),
             ),
             (
-                "throughput without the start of the run",
+                "once a run has begun",
                 _marginal(batch),
                 "-",
                 "-",
@@ -120,9 +120,9 @@ def side_by_side(found: Findings, derived: Derived) -> Table:
                 "memory",
                 f"{shown_bytes(batch.peak_memory_bytes)} at most",
                 f"{shown_bytes(live.memory_bytes)}, {live.workers} workers",
-                "in the same server",
+                "in that server",
             ),
-            ("age of what is predicted from", "up to the time between runs", "none", _ages(found)),
+            ("age of what it is from", "up to the period", "none", _ages(found)),
             (
                 "in Python, without a server, p50",
                 "-",
@@ -130,9 +130,10 @@ def side_by_side(found: Findings, derived: Derived) -> Table:
                 shown_time(median(stored.in_process)),
             ),
         ],
-        "Real-time and stored answers are those of one client over loopback that sends its next "
-        "request when it has the answer; a million of them costs what is held for them, with a "
-        "server that is used to 60 % at best.",
+        "The period is the time between runs, for which rows of a batch wait as well. Real-time "
+        "and stored answers are those of one client over loopback that sends its next request when "
+        "it has the answer; a million of them costs what is held for them, with a server that is "
+        "used to 60 % at best.",
     )
 
 
@@ -407,12 +408,12 @@ def _age(age_s: float | None) -> str:
 
 def _ages(found: Findings) -> str:
     least_s = found.hybrid.age_at_switch_s
-    return f"from {_age(least_s)}, up to that and the time between runs"
+    return f"{_age(least_s)}, up to the period more"
 
 
 def _row_compute(batch: BatchFound) -> str:
     row_s = batch.scaling.row_wall_s if batch.scaling else batch.compute_s.mean_s / batch.rows
-    return f"{shown_time(row_s)} a row, all in all"
+    return f"{shown_time(row_s)} a row"
 
 
 def _marginal(batch: BatchFound) -> str:

@@ -122,12 +122,15 @@ class Loads:
             capacity_per_s, tried_levels = self._search(peak_per_s, say)
         if not capacity_per_s:
             return Levels(0.0, None, tried_levels)
-        say(0.65)
-        rates = [share * capacity_per_s for share in shares]
-        levels = self._offer(rates, self.plan.level_s) if rates else []
-        say(0.95)
+        say(0.6)
         cpu_s, level = self._cpu(CPU_LEVEL * capacity_per_s)
-        levels = sorted([*levels, level], key=lambda one: one.offered_per_s)
+        levels = [level]
+        # Ascending: what a server is left with after too much doesn't befall the others.
+        rates = [share * capacity_per_s for share in sorted(shares)]
+        for at, some in enumerate([rates] if self.is_quick else [[rate] for rate in rates]):
+            say(0.65 + 0.3 * at / len(rates))
+            levels += self._offer(some, self.plan.level_s)
+        levels.sort(key=lambda one: one.offered_per_s)
         return Levels(capacity_per_s, cpu_s, levels)
 
     def _peak(self) -> float:
