@@ -79,18 +79,19 @@ crash-matrix: $(DEV) ## Kill batch runs, break their disk, cut their power, and 
 
 # Needs a C compiler with sanitizers, and no Python. A new seed each time, unless FUZZ_SEED=1.
 FUZZ_S ?= 30
-FUZZERS := build/fuzz_forest build/fuzz_http build/fuzz_index build/fuzz_linear build/fuzz_sketch
+FUZZERS := $(addprefix build/fuzz_,answer forest http index linear sketch)
 FUZZED := $(addprefix src/kernel/,forest.c forest_lookup.c forest_row.c inputs.c instructions.c \
 	linear.c link.c)
+build/fuzz_answer: FUZZED := src/load/answer.c
 build/fuzz_http: FUZZED := src/wire/plain.c
 build/fuzz_index: FUZZED := src/store/index.c
 build/fuzz_sketch: FUZZED := src/kernel/sketch.c
 SANITIZED := -g -O1 -std=c11 -ffp-contract=off -Wall -Wextra -Wno-psabi \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 
-build/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h src/kernel/* src/store/* src/wire/*)
+build/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h src/kernel/* src/load/* src/store/* src/wire/*)
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZED) -Isrc/kernel -Isrc/store -Isrc/wire -o $@ $< $(FUZZED) -lm
+	$(CC) $(SANITIZED) -Isrc/kernel -Isrc/load -Isrc/store -Isrc/wire -o $@ $< $(FUZZED) -lm
 
 fuzz: $(FUZZERS) ## Fuzz the native code under sanitizers; FUZZ_S=300 for five minutes
 	@set -e; for fuzzer in $(FUZZERS); do \

@@ -16,6 +16,8 @@ COVERED_ELSEWHERE = {
     "batch/watch.py": "values only; the runs of tests/unit/batch/test_run.py use all of them",
     "batch/work.py": "tests/unit/batch/test_engine.py",
     "hybrid/settings.py": "tests/tidy/test_docs.py reads every setting",
+    "lab/engine_process.py": "tests/e2e/test_lab_load.py starts it for each load",
+    "lab/generator.py": "processes and sockets; tests/e2e/test_lab_load.py",
     "predictor/runtime.py": "a protocol; tests/unit/predictor/runtimes has the runtimes",
     "serving/settings.py": "tests/tidy/test_docs.py reads every setting",
     "stores/store.py": "values and protocols; tests/unit/stores has the stores",

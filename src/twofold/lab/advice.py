@@ -140,7 +140,7 @@ def _of_server(needs: Needs, findings: Findings, decision: Decision) -> list[str
             f"Only a lone client was measured to be answered within {shown_age(needs.slo_s)}: the "
             f"number of workers is a guess."
         )
-    if needs.load_per_s > used.measured_per_s:
+    if needs.load_per_s > used.measured_per_s > 0.0:
         found.append(
             f"{shown_number(needs.load_per_s)} requests a second are beyond the "
             f"{shown_number(used.measured_per_s)} that were measured on one machine: try the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def _model_in(path: str) -> str:
 def _headers(wanted: Wanted, protocol: Protocol) -> list[tuple[str, str]]:
     headers = list(wanted.headers)
     if wanted.deadline_s is not None and protocol in OF_TWOFOLD:
-        headers.append((DEADLINE_HEADER, f"{wanted.deadline_s * 1e3:.0f}"))
+        headers.append((DEADLINE_HEADER, f"{math.ceil(wanted.deadline_s * 1e3)}"))
     return headers
 
 

@@ -147,4 +147,4 @@ def shown_age(age_s: float) -> str:
 
 def shown_number(value: float) -> str:
     """A number for people: three digits, or all before the point."""
-    return f"{value:,.0f}" if value >= 100 or value.is_integer() else f"{value:.3g}"  # noqa: PLR2004
+    return f"{value:,.0f}" if value >= 100 or float(value).is_integer() else f"{value:.3g}"  # noqa: PLR2004

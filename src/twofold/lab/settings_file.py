@@ -113,5 +113,5 @@ def _name(model: str, timetable: Timetable) -> str:
 
 
 def _number(value: float) -> str:
-    """As TOML has it, in full."""
-    return f"{value:.0f}" if value.is_integer() else f"{value:.10f}".rstrip("0")
+    """As TOML has it, in full: Python writes finite numbers the same way."""
+    return f"{value:.0f}" if float(value).is_integer() else repr(value)

@@ -86,10 +86,11 @@ def _capacity(
     is_guess = per_s <= 0.0
     meets_slo = not is_guess or quantile_s(alone, "99") <= wanted_s
     if is_guess:
-        # A client that sends its next request when it has the answer is a rate, too; one that was
-        # too much is known, and half of either is a guess.
+        # A client that sends its next request when it has the answer is a rate, too: of the one
+        # worker it keeps busy. Rates that were too much are known. Half of the least is a guess.
+        lone_per_s = max(server.workers, 1) / max(alone.mean_s, 1e-9)
         tried = [level.offered_per_s for level in levels if level.offered_per_s > 0.0]
-        per_s = min([1.0 / max(alone.mean_s, 1e-9), *tried]) / 2
+        per_s = min([lone_per_s, *tried]) / 2
     calm = _calm(levels, per_s) or alone
     valid = [level.offered_per_s for level in levels if level.is_valid]
     return Capacity(

@@ -104,8 +104,11 @@ def timetable_for(
         None if no run can be that fresh.
     """
     for period_s, cron, words in PERIODS:
+        left_s = (1 + GRACE_RATIO) * age_s - period_s - LATE_S
+        may_take_s = min(MAX_RUN_RATIO * period_s, left_s)
+        if may_take_s < time.start_s:
+            continue
         rows = rows_of(period_s)
-        may_take_s = min(MAX_RUN_RATIO * period_s, (1 + GRACE_RATIO) * age_s - period_s - LATE_S)
         machines = _machines(rows, time, may_take_s)
         if machines is not None:
             run_s = time.run_s(rows, machines)

@@ -11,6 +11,7 @@ from twofold.lab.advice import advise
 from twofold.lab.costs import Mode
 from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S, Features, Needs
+from twofold.lab.settings_file import settings_text
 from twofold.lab.typical import TYPICAL
 
 MEASURED = msgspec.structs.replace(TYPICAL, model="churn")
@@ -70,6 +71,24 @@ def test_without_a_measurement_it_says_whose_figures_they_are() -> None:
 )
 def test_what_is_to_be_doubted_is_said(found: Needs, findings: Findings, words: str) -> None:
     assert words in warned(found, findings)
+
+
+def test_a_load_that_was_not_measured_is_not_called_beyond_it() -> None:
+    alone = msgspec.structs.replace(MEASURED.real_time, levels=[], capacity_per_s=0.0)
+    said = warned(
+        needs(features=Features.WITH_REQUEST), msgspec.structs.replace(MEASURED, real_time=alone)
+    )
+    assert "the number of workers is a guess" in said
+    assert "beyond" not in said
+
+
+def test_whole_numbers_are_numbers_like_others() -> None:
+    whole = needs(asked_ratio=1, max_age_s=300, slo_s=1, peak_per_s=1, rows_per_day=10)
+    parts = needs(asked_ratio=1.0, max_age_s=300.0, slo_s=1.0, peak_per_s=1.0, rows_per_day=10)
+    assert advise(whole) == advise(parts)
+    assert settings_text(advise(whole), whole, "churn") == settings_text(
+        advise(parts), parts, "churn"
+    )
 
 
 def test_too_little_memory_is_said() -> None:

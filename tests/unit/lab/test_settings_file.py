@@ -83,6 +83,15 @@ def test_the_longest_name_of_a_model_still_names_a_schedule() -> None:
         assert schedule.name.startswith(LONG[:20])
 
 
+@pytest.mark.parametrize("slo_s", [0.001, 0.0025, 1.0, 1.999999999999993, 1 / 3, 60.0])
+def test_a_latency_is_the_deadline_to_the_last_digit(slo_s: float) -> None:
+    assert written(needs(slo_s=slo_s)).serve.deadline_s == slo_s
+
+
+def test_a_latency_below_the_least_deadline_is_rounded_up_to_it() -> None:
+    assert written(needs(slo_s=0.0002)).serve.deadline_s == 0.001
+
+
 @settings(max_examples=25, deadline=None)
 @given(NEEDS, FINDINGS)
 def test_it_is_read_without_an_error_whatever_was_advised(found: Needs, findings: Findings) -> None:

@@ -53,6 +53,15 @@ def test_what_only_a_lone_client_keeps_is_a_guess_below_all_that_was_too_much() 
     assert found.per_worker_per_s <= LIVE.levels[0].offered_per_s / 2
 
 
+def test_without_any_load_a_worker_is_guessed_to_do_half_of_what_a_lone_client_made_it_do() -> None:
+    found = msgspec.structs.replace(LIVE, levels=[], capacity_per_s=0.0)
+    capacity = live_capacity(found, 0.05)
+    assert capacity.is_guess
+    assert capacity.meets_slo
+    assert capacity.per_worker_per_s == pytest.approx(0.5 / LIVE.alone.mean_s)
+    assert capacity.measured_per_s == 0.0
+
+
 def test_a_latency_that_nothing_keeps_is_not_met() -> None:
     found = live_capacity(slower(TYPICAL, 1e4).real_time, 0.01)
     assert not found.meets_slo
