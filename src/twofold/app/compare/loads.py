@@ -18,10 +18,11 @@ from twofold.lab.generator import Target, run_closed, run_open
 from twofold.lab.parts import latency_of
 
 PEAK_CONNECTIONS = 32
-TIMEOUT_S = 10.0
-STEPS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15)
+MIN_TIMEOUT_S = 2.0
+"""As long as a server may take by its default deadline, and as long again."""
+STEPS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)
 """Of what a closed loop got: what is tried in a quick look."""
-HIGHEST_TRIED = 1.3
+HIGHEST_TRIED = 2.0
 """Of what a closed loop got: no more is looked for."""
 CPU_LEVEL = 0.8
 """The share of the capacity at which the CPU of a request is told."""
@@ -80,6 +81,10 @@ class Loads:
     def _target(self) -> Target:
         return Target(self.server.address, self.requests, b'"prediction"')
 
+    @property
+    def _timeout_s(self) -> float:
+        return max(MIN_TIMEOUT_S, 2 * self.slo_s)
+
     def alone(self) -> Alone:
         """One client after the other's answer; from Python where there is no generator."""
         plan = self.plan
@@ -91,7 +96,7 @@ class Loads:
                 seconds=plan.alone_s,
                 warm_up_s=plan.warm_up_s,
                 deadline_s=self.slo_s,
-                timeout_s=TIMEOUT_S,
+                timeout_s=self._timeout_s,
             )
         except ConfigError as error:
             times_s = ask_alone(
@@ -139,8 +144,8 @@ class Loads:
             connections=PEAK_CONNECTIONS,
             seconds=self.plan.peak_s,
             warm_up_s=self.plan.warm_up_s,
-            deadline_s=TIMEOUT_S,
-            timeout_s=TIMEOUT_S,
+            deadline_s=self._timeout_s,
+            timeout_s=self._timeout_s,
         )
         return max(found.level.answered_per_s, 1.0)
 
@@ -186,7 +191,7 @@ class Loads:
             self._target,
             arrivals.steps(rates_per_s, seconds),
             deadline_s=self.slo_s,
-            timeout_s=TIMEOUT_S,
+            timeout_s=self._timeout_s,
             warm_up_s=self.plan.warm_up_s,
         )
         return found.stretches

@@ -50,11 +50,11 @@ FULL = Plan(
     large_rows=1_000_000,
     publish_rows=500_000,
     in_process_s=2.0,
-    alone_s=4.0,
+    alone_s=3.0,
     stages_s=2.0,
     peak_s=1.5,
-    search_s=2.0,
-    level_s=5.0,
+    search_s=1.5,
+    level_s=4.0,
     warm_up_s=0.5,
 )
 QUICK = Plan(
