@@ -96,7 +96,7 @@ def test_it_finds_the_capacity_and_offers_rates_around_it(found: Findings) -> No
     assert rates == sorted(rates)
     assert rates[0] < live.capacity_per_s / 2 < 2 * live.capacity_per_s < rates[-1]
     assert stored.level is not None
-    assert found.notes == ()
+    assert not [note for note in found.notes if "measured" in note]
 
 
 def test_the_reports_have_the_figures_of_the_json(folder: Path, found: Findings) -> None:

@@ -157,11 +157,12 @@ def _show(found: Findings, derived: Derived) -> None:
 
     sides = side_by_side(found, derived)
     for shown in (sides, batch_split(found), overhead(found), break_evens(derived)):
-        table = Table(box=None, pad_edge=False, title=shown.title, title_justify="left")
+        table = Table(box=None, pad_edge=False)
         for head in shown.heads:
             table.add_column(head, overflow="fold")
         for row in shown.rows:
             table.add_row(*map(Text, row))
+        data.print(Text(shown.title, style="bold"))
         data.print(table)
         data.print("")
     for note in found.notes:

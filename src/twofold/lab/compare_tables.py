@@ -93,7 +93,7 @@ def side_by_side(found: Findings, derived: Derived) -> Table:
                 _rate(stored.capacity_per_s),
             ),
             (
-                "once a run has begun",
+                "the same, the start left out",
                 _marginal(batch),
                 "-",
                 "-",

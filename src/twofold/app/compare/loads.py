@@ -26,6 +26,8 @@ HIGHEST_TRIED = 2.0
 """Of what a closed loop got: no more is looked for."""
 CPU_LEVEL = 0.8
 """The share of the capacity at which the CPU of a request is told."""
+SURELY_KEPT = 0.9
+"""Of the capacity: below that, what was kept once should be again."""
 WARM_UP = 50
 
 
@@ -57,6 +59,27 @@ class Levels:
     capacity_per_s: float
     cpu_per_request_s: float | None
     levels: list[Level]
+
+    def unsteady(self, slo_s: float) -> str:
+        """What is to be noted if rates below the capacity weren't kept again; else nothing."""
+        below = [
+            level
+            for level in self.levels
+            if level.offered_per_s <= SURELY_KEPT * self.capacity_per_s
+        ]
+        lost = [level for level in below if not is_kept(_as_valid(level), slo_s)]
+        if not lost:
+            return ""
+        rates = " and ".join(f"{level.offered_per_s:,.0f}" for level in lost)
+        return (
+            f"The machine wasn't calm: rates of {rates}/s were not kept, though "
+            f"{self.capacity_per_s:,.0f}/s had been. Compare again when it does nothing else."
+        )
+
+
+def _as_valid(level: Level) -> Level:
+    """A level whose generator may have been late: that is in its latency already."""
+    return msgspec.structs.replace(level, is_valid=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,11 +193,8 @@ class Loads:
     def _climb(self, peak_per_s: float) -> tuple[float, list[Level]]:
         """Try a few rates in one go, which is quick and tells it to about 15 %."""
         levels = self._offer([share * peak_per_s for share in STEPS], self.plan.search_s)
-        kept = [level.offered_per_s for level in levels if self._is_kept(level)]
+        kept = [one.offered_per_s for one in levels if is_kept(_as_valid(one), self.slo_s)]
         return max(kept, default=0.0), levels
-
-    def _is_kept(self, level: Level) -> bool:
-        return is_kept(msgspec.structs.replace(level, is_valid=True), self.slo_s)
 
     def _held_to(self, rate_per_s: float) -> Level:
         """Offer a rate to see whether it keeps the objective.
@@ -183,7 +203,7 @@ class Loads:
         was due: what kept the objective in spite of it has kept it.
         """
         [level] = self._offer([rate_per_s], self.plan.search_s)
-        kept = msgspec.structs.replace(level, is_valid=True)
+        kept = _as_valid(level)
         return kept if is_kept(kept, self.slo_s) else level
 
     def _offer(self, rates_per_s: Sequence[float], seconds: float) -> list[Level]:

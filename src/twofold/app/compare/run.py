@@ -215,6 +215,7 @@ class _Comparison:
             )
             capacity_per_s, levels = found.capacity_per_s, found.levels
             cpu_s, memory_bytes = found.cpu_per_request_s, server.memory_bytes()
+            notes += [note] if (note := found.unsteady(self._request.slo_s)) else []
         return RealTimeFound(
             workers=self._request.workers or this_machine().cores,
             start_s=server.start_s,

@@ -11,7 +11,7 @@ import pytest
 from found import LEVEL
 
 from twofold.app.compare import loads
-from twofold.app.compare.loads import Loads
+from twofold.app.compare.loads import Levels, Loads
 from twofold.app.compare.plan import QUICK
 from twofold.errors import ConfigError
 from twofold.lab.findings import Latency, Level
@@ -129,3 +129,11 @@ def test_without_a_generator_the_lone_client_is_one_in_python(
     found = make(is_quick=True).alone()
     assert found.latency.count == 100
     assert found.note.startswith("No native load generator here (lab: expected a compiler")
+
+
+def test_rates_that_are_not_kept_again_are_noted() -> None:
+    steady = Levels(CAPACITY, 0.001, [level(500.0), level(950.0), level(1_500.0)])
+    assert steady.unsteady(SLO_S) == ""
+    slow = msgspec.structs.replace(level(500.0), latency=latency(1.0))
+    note = Levels(CAPACITY, 0.001, [slow, level(950.0)]).unsteady(SLO_S)
+    assert note.startswith("The machine wasn't calm: rates of 500/s were not kept, though 1,000/s")
