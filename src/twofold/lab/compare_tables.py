@@ -210,14 +210,17 @@ def batch_sizes(found: Findings) -> Table:
             f"{shown_number(batch.rows / batch.wall_s)}",
         )
     ]
-    if scaling is not None:
-        rows += [
+    if scaling is not None and scaling.rows != batch.rows:
+        rows.append(
             (
                 f"{scaling.rows:,} rows",
                 shown_time(scaling.wall_s),
                 shown_time(scaling.cpu_s),
                 f"{shown_number(scaling.rows / scaling.wall_s)}",
-            ),
+            )
+        )
+    if scaling is not None:
+        rows += [
             (
                 "a run, whatever its rows",
                 shown_time(scaling.fixed_wall_s),
@@ -235,8 +238,8 @@ def batch_sizes(found: Findings) -> Table:
         "Batch runs, as whole processes",
         ("run", "wall", "CPU", "rows/s"),
         rows,
-        "The larger input is the other one again and again; what is fixed and what a row adds is a "
-        "line through both."
+        "What is fixed and what a row adds is a line through two runs: over the input, and over "
+        "its rows again and again, or of a large input over a few of them."
         if scaling
         else "",
     )

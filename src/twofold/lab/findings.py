@@ -48,7 +48,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What it costs whatever the rows, and what each of them adds: a line through two sizes.
 
     Attributes:
-        rows: Of the larger one: the rows of the other again and again.
+        rows: Of the larger one.
         wall_s: Of that, as a whole process.
         cpu_s: The same of the CPU.
         fixed_wall_s: Without rows, as the line has it; at least 0.
@@ -84,7 +84,8 @@ class BatchFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         compute_s: Of a row's partition.
         commit_s: From the end of a row's partition to the end of the process.
         repeats: Runs that were made; the figures are those of the median one by wall_s.
-        scaling: From this input and a larger one; None if the input is large itself.
+        scaling: From this input and a larger one, or a few rows of it if it is large itself; None
+            if it couldn't be repeated.
     """
 
     rows: int

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -151,7 +152,14 @@ class _Comparison:
         return lambda words, share: self._say(words, begin + (end - begin) * share)
 
     def batch(self) -> tuple[BatchFound, Ran, list[str]]:
-        return measure_batch(self._batches, self._source, self._request.key, self._part("batch"))
+        key, say = self._request.key, self._part("batch")
+        found, ran, notes = measure_batch(self._batches, self._source, key, say)
+        if found.rows >= self._plan.large_rows:
+            # It is large itself: a few of its rows are the other end of the line.
+            few = self._keyed(self._rows, "few")
+            scaling = scaling_of(few.taken, ran.taken)
+            found = msgspec.structs.replace(found, scaling=scaling)
+        return found, ran, notes
 
     def publish(self, ran: Ran) -> _Published:
         self._say("publishing the predictions", SHARES["batch"][1])
