@@ -1,4 +1,4 @@
-"""The load generator: how much it sends in time, whether others find the same, whether it can hide.
+"""The lab: how much its load generator sends in time, whether others find the same as it does.
 
     python bench/bench_lab.py [PART...] [--quick] [--first] [--json FILE]
 
@@ -15,16 +15,17 @@ import sys
 from pathlib import Path
 
 from common import scratch
-from lab_parts import agree, rate, stall
+from lab_parts import agree, compare, rate, stall
 from lab_parts.setting import LoadLab
 from load.build import NoCompiler
 from load.closedloop import NoWrk, check_installed
+from processes import Failed
 from serving import NotStarted, going_first
 from targets import Report
 
 from twofold.errors import TwofoldError
 
-PARTS = {"rate": rate.run, "agree": agree.run, "stall": stall.run}
+PARTS = {"rate": rate.run, "agree": agree.run, "stall": stall.run, "compare": compare.run}
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
         lab = LoadLab(Path(folder), given.quick)
         for part in given.parts or PARTS:
             try:
-                if part == "agree":
+                if part in ("agree", "compare"):
                     check_installed()
                 PARTS[part](lab, report)
             except (
@@ -53,6 +54,7 @@ def main() -> None:
                 NotStarted,
                 NoCompiler,
                 NoWrk,
+                Failed,
                 TwofoldError,
             ) as error:
                 report.fail(error)
