@@ -64,6 +64,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         "keys list",
         "keys new",
         "keys retire",
+        "lab compare",
         "lab load",
         "lab advise",
         "demo",
