@@ -19,7 +19,7 @@ from twofold.model.rows import RowCheck
 from twofold.predictor.door import Predictor
 from twofold.predictor.load import load
 from twofold.stores.open import open_store
-from twofold.stores.snapshot import key_of
+from twofold.stores.snapshot import Stored, key_of
 from twofold.stores.store import Found, LocalReader, RemoteReader
 
 __all__ = ["Answer", "Answers", "answers"]
@@ -27,6 +27,10 @@ __all__ = ["Answer", "Answers", "answers"]
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _found_elsewhere(_: bytes) -> Stored | None:
+    return None
 
 
 def answers(
@@ -85,6 +89,10 @@ class Answers:
         names = predictor.output.names
         check = RowCheck(predictor.signature)
         self._asking = Asking(predictor.name, predictor.version, names, check, policy)
+        # What is mapped is looked up without a detour.
+        self._find_one: Callable[[bytes], Stored | None] = getattr(
+            reader, "find_one", _found_elsewhere
+        )
 
     def __enter__(self) -> Self:
         """Nothing more."""
@@ -125,6 +133,10 @@ class Answers:
             StoreUnavailable: The store doesn't answer, and there is no row.
         """
         ask = Ask(key, max_age_s, row, changes, row_as_of, keep, features)
+        if row is None and changes is None and not features and not self._asking.wants_others:
+            stored = self._find_one(key_of(key))
+            if stored is not None:
+                return self._predicted(self._asking.settle(ask, stored, None, self._clock()))
         try:
             found = self._find([ask])
         except StoreUnavailable as error:

@@ -5,10 +5,11 @@ Values only. `Asking.settle` says which it is; who predicts, and where, is someb
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from twofold.errors import InvalidInput, Stale, UnknownKey, problem
 from twofold.hybrid.freshness import Facts, Features, Use, age_s_of, decide, is_fresh
@@ -24,8 +25,7 @@ SEND_ROW = 'Send the row, too: {"key": ..., "row": {...}}.'
 PUBLISH_FEATURES = "Publish it with --with-features, or send the whole row."
 
 
-@dataclasses.dataclass(frozen=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What somebody asks for.
 
     Attributes:
@@ -52,8 +52,7 @@ class Ask:
         return self.features or self.row is not None or self.changes is not None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What is answered.
 
     Attributes:
@@ -83,8 +82,7 @@ class Answer:
     features: Mapping[str, Any] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """A row that is to be predicted now, for an answer.
 
     Attributes:
@@ -112,7 +110,11 @@ def shown(stored: Stored) -> Any:
 
 
 class Asking:
-    """Settles what is asked of one model."""
+    """Settles what is asked of one model.
+
+    Attributes:
+        wants_others: Whether what another version predicted is predicted anew.
+    """
 
     def __init__(
         self, model: str, version: str, outputs: Sequence[str], check: Check, policy: AnswerSettings
@@ -130,11 +132,11 @@ class Asking:
         self._outputs = tuple(outputs)
         self._check = check
         self._policy = policy
-        self._wants_others = policy.on_other_version == "live"
+        self.wants_others = policy.on_other_version == "live"
 
     def wants_features(self, ask: Ask) -> bool:
         """Whether to look up the published features, too."""
-        return self._wants_others or ask.wants_features
+        return self.wants_others or ask.wants_features
 
     def settle(
         self, ask: Ask, stored: Stored | None, snapshot: Snapshot | None, now: datetime

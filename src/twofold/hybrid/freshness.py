@@ -21,9 +21,10 @@ also there, for another version to predict from, if they were published beside t
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from datetime import datetime
+
+import msgspec
 
 from twofold.hybrid.settings import AnswerSettings
 
@@ -46,8 +47,7 @@ class Use(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What is known when an answer is due.
 
     Attributes:

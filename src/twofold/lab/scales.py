@@ -67,7 +67,8 @@ def _log_scale(values: Sequence[float]) -> Scale:
         every = max(1, math.ceil((last - first) / MAX_LOG_TICKS))
         last += -(last - first) % every
         ticks = [10.0**power for power in range(first, last + 1, every)]
-    return Scale(ticks[0], ticks[-1], is_log=True, ticks=tuple(ticks))
+    # A value that is a hair beyond its tick is still on the axis.
+    return Scale(min(low, ticks[0]), max(high, ticks[-1]), is_log=True, ticks=tuple(ticks))
 
 
 def _grid(low: float, high: float, steps: Sequence[int]) -> list[float]:
