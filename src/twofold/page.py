@@ -88,17 +88,18 @@ def page_text(text: str) -> str:
     return escape(UNSHOWN.sub("\ufffd", text))
 
 
-def page(title: str, body: str) -> str:
+def page(title: str, body: str, style: str = "") -> str:
     """A whole page.
 
     Args:
         title: As text.
         body: As HTML: a header and a main.
+        style: What it needs beyond `STYLE`.
     """
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{page_text(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>{page_text(title)}</title><style>{STYLE}{style}</style></head><body>"
         f"{body}</body></html>\n"
     )

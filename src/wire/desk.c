@@ -7,6 +7,7 @@
 #include "plain.h"
 #include "scan.h"
 #include "tally.h"
+#include "timing.h"
 
 /* A plain request, by a caller who asks for nothing special: for one row of a model that is
  * predicted as soon as the row is read, or to be refused like the one before it. Python has the
@@ -198,19 +199,25 @@ static Py_ssize_t length_of(const uint8_t *digits, uint32_t count) {
     return length;
 }
 
+/* What the headers of a common request say: how long its JSON is, and whether it asks for times. */
+struct asked {
+    Py_ssize_t json_bytes;
+    int timing;
+};
+
 /* Whether no header asks for anything but the usual answer to JSON, or to JSON of a length that is
- * then found. */
-static int asks_nothing(const uint8_t *bytes, const struct plain *plain, Py_ssize_t *json_bytes) {
+ * then found, or how long the answer took. */
+static int asks_nothing(const uint8_t *bytes, const struct plain *plain, struct asked *asked) {
     static const char own[] = "x-twofold-", json[] = "application/json",
                       octets[] = "application/octet-stream";
     int is_json = 1;
-    *json_bytes = NO_LENGTH;
+    *asked = (struct asked){NO_LENGTH, 0};
     for (uint32_t i = 0; i < plain->n_headers; i++) {
         const struct plain_header *header = &plain->headers[i];
         const uint8_t *value = bytes + header->value.first;
         switch (header->known) {
         case NAME_INFERENCE_LENGTH:
-            *json_bytes = length_of(value, header->value.size);
+            asked->json_bytes = length_of(value, header->value.size);
             break;
         case NAME_CONTENT_TYPE:
             is_json = header->value.size == sizeof json - 1 && !memcmp(value, json, sizeof json - 1);
@@ -223,6 +230,10 @@ static int asks_nothing(const uint8_t *bytes, const struct plain *plain, Py_ssiz
         case NAME_DEADLINE_MS:
         case NAME_X_REQUEST_ID: return 0;
         case NAME_OTHER: {
+            if (timing_asked(bytes, header)) {
+                asked->timing = 1;
+                break;
+            }
             uint32_t same = 0;
             const uint32_t size = header->name.size < sizeof own - 1 ? header->name.size
                                                                      : (uint32_t)sizeof own - 1;
@@ -232,7 +243,7 @@ static int asks_nothing(const uint8_t *bytes, const struct plain *plain, Py_ssiz
         default: break;
         }
     }
-    return is_json || *json_bytes != NO_LENGTH;
+    return is_json || asked->json_bytes != NO_LENGTH;
 }
 
 static char *append(char *to, PyObject *from) {
@@ -243,7 +254,7 @@ static char *append(char *to, PyObject *from) {
 
 /* A response: its further header lines, and its body in pieces. */
 struct reply {
-    PyObject *content_type, *headers;
+    PyObject *content_type, *headers, *timing;
     PyObject *body[3];
     int n_body;
 };
@@ -252,9 +263,9 @@ struct reply {
 static PyObject *render(const Desk *self, const struct reply *reply, PyObject *connection) {
     static const char start[] = "HTTP/1.1 200 OK\r\nContent-Type: ",
                       length[] = "\r\nContent-Length: ", end[] = "\r\n";
-    PyObject *const lines[] = {self->date, connection, reply->headers};
+    PyObject *const lines[] = {self->date, connection, reply->headers, reply->timing};
     Py_ssize_t n_lines = 0, n_body = 0;
-    for (int i = 0; i < 3; i++) n_lines += PyBytes_GET_SIZE(lines[i]);
+    for (int i = 0; i < 4; i++) n_lines += PyBytes_GET_SIZE(lines[i]);
     for (int i = 0; i < reply->n_body; i++) {
         if (!PyBytes_Check(reply->body[i])) return NULL; /* what others gave */
         n_body += PyBytes_GET_SIZE(reply->body[i]);
@@ -276,7 +287,7 @@ static PyObject *render(const Desk *self, const struct reply *reply, PyObject *c
     memcpy(to += sizeof length - 1, digits + at, n_digits);
     memcpy(to += n_digits, end, n_end);
     to += n_end;
-    for (int i = 0; i < 3; i++) to = append(to, lines[i]);
+    for (int i = 0; i < 4; i++) to = append(to, lines[i]);
     memcpy(to, end, n_end);
     to += n_end;
     for (int i = 0; i < reply->n_body; i++) to = append(to, reply->body[i]);
@@ -341,11 +352,13 @@ static struct form *learnt_form(struct route *route, const struct body *body) {
 }
 
 /* What a row's prediction is written as; NULL, maybe with an error, if it isn't quickly made. */
-static PyObject *written_prediction(const struct form *form, PyObject *quick,
-                                    const struct body *body) {
-    PyObject *row = form_row(form, body),
-             *prediction = row ? PyObject_CallOneArg(quick, row) : NULL,
-             *written = prediction && prediction != Py_None
+static PyObject *written_prediction(const Desk *self, const struct form *form, PyObject *quick,
+                                    const struct body *body, double *instants) {
+    PyObject *row = form_row(form, body);
+    if (row && instants) instants[READ] = instants[STARTED] = now_of(self);
+    PyObject *prediction = row ? PyObject_CallOneArg(quick, row) : NULL;
+    if (prediction && instants) instants[PREDICTED] = now_of(self);
+    PyObject *written = prediction && prediction != Py_None
                             ? PyObject_CallOneArg(form->write, prediction)
                             : NULL;
     Py_XDECREF(row);
@@ -354,19 +367,26 @@ static PyObject *written_prediction(const struct form *form, PyObject *quick,
 }
 
 static PyObject *answered(const Desk *self, struct route *route, const struct plain *plain,
-                          const struct body *body, double received_s) {
+                          const struct body *body, double received_s, int timing) {
+    double instants[INSTANTS] = {received_s};
     struct form *form = known_form(route, body);
     if (!form) form = learnt_form(route, body);
     PyObject *written = NULL, *reply = NULL;
     if (form) {
         form->references++; /* what is called might make the route forget it */
-        written = written_prediction(form, route->quick, body);
-        if (written) {
+        written = written_prediction(self, form, route->quick, body, timing ? instants : NULL);
+        PyObject *line = NULL;
+        if (written && timing) instants[ANSWERED] = now_of(self);
+        if (written && !PyErr_Occurred())
+            line = timing ? timing_line(instants) : Py_NewRef(self->nothing);
+        if (line) {
             const struct reply made = {form->content_type,
                                        form->headers,
+                                       line,
                                        {form->response_before, written, form->response_after},
                                        3};
             reply = render(self, &made, scan_connection(self->scanner, plain));
+            Py_DECREF(line);
         }
         form_release(form);
     }
@@ -412,7 +432,7 @@ static uint32_t key_at(const uint8_t *target, uint32_t size) {
 
 /* The answer to GET for a key; NULL, without an error, if it isn't given here. */
 static PyObject *found(const Desk *self, const struct plain *plain, const uint8_t *bytes) {
-    Py_ssize_t ignored;
+    struct asked ignored;
     const uint32_t at = key_at(bytes + plain->target.first, plain->target.size);
     if (!at || plain->body.size || !asks_nothing(bytes, plain, &ignored)) return NULL;
     const struct span first = {plain->target.first, at},
@@ -425,7 +445,7 @@ static PyObject *found(const Desk *self, const struct plain *plain, const uint8_
         const struct keyed *keyed = PyCapsule_GetPointer(capsule, KEYED);
         body = PyObject_CallOneArg(keyed->find, key);
         if (body && body != Py_None) {
-            const struct reply made = {self->json, self->nothing, {body}, 1};
+            const struct reply made = {self->json, self->nothing, self->nothing, {body}, 1};
             reply = render(self, &made, scan_connection(self->scanner, plain));
         }
         if (reply) tally_response(self->tally, keyed->response);
@@ -450,11 +470,12 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
     }
     struct plain plain;
     struct body body = {.data = args[0]};
+    struct asked asked;
     if (!scan_plain(self->scanner, args[0], &plain)) Py_RETURN_NONE;
     const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(args[0]);
     PyObject *capsule = NULL, *reply = NULL;
     if (plain.method == PLAIN_GET && PyDict_GET_SIZE(self->keyed)) reply = found(self, &plain, bytes);
-    if (plain.method == PLAIN_POST && asks_nothing(bytes, &plain, &body.json_bytes)) {
+    if (plain.method == PLAIN_POST && asks_nothing(bytes, &plain, &asked)) {
         PyObject *target = bytes_at(bytes, &plain.target);
         /* Held: what is called below might change the routes. */
         capsule = target ? Py_XNewRef(PyDict_GetItemWithError(self->routes, target)) : NULL;
@@ -465,8 +486,9 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
     if (route && (Py_ssize_t)plain.body.size <= route->max_body_bytes) {
         const double received_s = PyFloat_AS_DOUBLE(args[1]);
         body.span = plain.body;
+        body.json_bytes = asked.json_bytes;
         if (route->gate) reply = refused(self, route, &plain, received_s);
-        if (!reply && route->quick) reply = answered(self, route, &plain, &body, received_s);
+        if (!reply && route->quick) reply = answered(self, route, &plain, &body, received_s, asked.timing);
     }
     Py_XDECREF(capsule);
     return reply ? reply : scan_request(self->scanner, args[0], args[1], &plain);

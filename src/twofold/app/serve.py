@@ -212,7 +212,7 @@ def running_server(
     # The command is this Python with the arguments made above.
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
         try:
-            yield _announced(process)
+            yield announced(process)
         finally:
             process.terminate()
             try:
@@ -221,7 +221,12 @@ def running_server(
                 process.kill()
 
 
-def _announced(process: subprocess.Popen[bytes]) -> str:
+def announced(process: subprocess.Popen[bytes]) -> str:
+    """Wait until a process of `twofold serve --json` is ready, and give its URL.
+
+    Raises:
+        ConfigError: It couldn't start; the message is its own.
+    """
     output = process.stdout
     if output is None or not select.select([output], [], [], START_S)[0]:
         fix = "Look at what it wrote to stderr."

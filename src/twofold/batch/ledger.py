@@ -90,6 +90,9 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
         part: Its predictions.
         quarantine: Its rows set aside; None if there are none.
         sketch: What its rows held (see `twofold.batch.statistics`); None if that was left out.
+        began_at: When it was its turn: the one before it was predicted, or the run began to.
+        finished_at: When its files were safe. Where a run's time goes, is asked of these two; its
+            output knows nothing of them.
     """
 
     partition: int
@@ -98,6 +101,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     part: FileEntry
     quarantine: FileEntry | None
     sketch: bytes | None = None
+    began_at: datetime | None = None
+    finished_at: datetime | None = None
 
     @property
     def rows_quarantined(self) -> int:

@@ -56,9 +56,7 @@ def predict_chunk(
         from_text: Whether the columns are text to be parsed.
         sketcher: Sketches what the model saw and predicted.
     """
-    if layout.lines is not None:
-        chunk = dataclasses.replace(chunk, rows=layout.lines.parse(chunk.rows))
-    chunk = _without_views(layout, _with_parsed(layout, chunk))
+    chunk = prepared(layout, chunk)
     columns, rows = chunk.rows.columns, chunk.rows.columns.num_rows
     faults = {item.row: (item.field, item.reason) for item in chunk.rows.broken}
     places = np.arange(rows)
@@ -94,6 +92,13 @@ def predict_chunk(
             seen = seen.take(arrow.from_numbers(kept))
         sketch = sketcher.sketch([*seen.columns, *joined.columns[len(layout.passed) :]])
     return Predicted(chunk.first_row, rows, joined, _set_aside(chunk, layout.key, faults), sketch)
+
+
+def prepared(layout: Layout, chunk: Chunk) -> Chunk:
+    """The columns of a batch, made of what was read of it; not yet checked."""
+    if layout.lines is not None:
+        chunk = dataclasses.replace(chunk, rows=layout.lines.parse(chunk.rows))
+    return _without_views(layout, _with_parsed(layout, chunk))
 
 
 def _with_parsed(layout: Layout, chunk: Chunk) -> Chunk:

@@ -113,7 +113,7 @@ def run(
     began_s = time.monotonic()
     run_id = check_name(request.run_id or "", what="--run-id")
     parts = part_format(request.format)
-    stage = Stage(request.output, run_id, watch.step, parts)
+    stage = Stage(request.output, run_id, watch.step, parts, watch.clock)
     targets = targets_of(request.into)
     given = look_at(request.input, request.query, _recorded_input(stage))
 
@@ -301,6 +301,7 @@ class _Attempt:
         self._behind = Behind()
         self._partitions = len(self._finished)
         self._partition: list[Predicted] = []
+        self._partition_began_at = watch.clock()
         self._rows_resumed = self._rows_done = sum(entry.rows_in for entry in self._finished)
         self._rows_quarantined = sum(entry.rows_quarantined for entry in self._finished)
 
@@ -324,6 +325,7 @@ class _Attempt:
 
     def _predict(self, stamp: Stamp) -> None:
         work = self._work
+        self._partition_began_at = self._watch.clock()
         results = engine_of(work.settings)(work, self._rows_done)
         with contextlib.closing(results):
             for predicted in results:
@@ -339,11 +341,18 @@ class _Attempt:
         """Have the partition written while the next one is predicted."""
         number, results = self._partitions, self._partition
         first_row = self._rows_done - sum(predicted.rows_in for predicted in results)
+        began_at, self._partition_began_at = self._partition_began_at, self._watch.clock()
         self._partitions, self._partition = number + 1, []
-        self._behind.do(partial(self._write_partition, number, first_row, results, stamp))
+        write = partial(self._write_partition, number, first_row, results, began_at)
+        self._behind.do(partial(write, stamp))
 
     def _write_partition(
-        self, number: int, first_row: int, results: list[Predicted], stamp: Stamp
+        self,
+        number: int,
+        first_row: int,
+        results: list[Predicted],
+        began_at: datetime,
+        stamp: Stamp,
     ) -> None:
         part = self._work.layout.table([predicted.columns for predicted in results], stamp)
         sketch: bytes | None = None
@@ -352,7 +361,8 @@ class _Attempt:
             rows = [row for predicted in results for row in predicted.set_aside]
             sketch = self._job.sight.partition(batches, rows)
         set_aside = _set_aside(results)
-        self._finished.append(self._stage.finish(number, first_row, part, set_aside, sketch))
+        entry = self._stage.finish(number, first_row, part, set_aside, sketch, began_at)
+        self._finished.append(entry)
 
     def _check_budget(self, rows_total: int | None) -> None:
         limit = self._budget.overdrawn(self._rows_quarantined, rows_total)

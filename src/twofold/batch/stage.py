@@ -45,7 +45,7 @@ from twofold.batch.manifest import (
 from twofold.batch.parallel import in_parallel
 from twofold.batch.part_files import PARQUET, PartFormat
 from twofold.batch.plan import part_name
-from twofold.batch.watch import Step
+from twofold.batch.watch import Step, utc_now
 from twofold.durable import make_durably, sync
 from twofold.errors import (
     CommitUnknown,
@@ -97,6 +97,7 @@ class Stage:
         run_id: str,
         step: Callable[[Step], None],
         parts: PartFormat = PARQUET,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """Name the places and the format of the parts; nothing is touched."""
         self.target = output / run_id
@@ -104,6 +105,7 @@ class Stage:
         self._run_id = run_id
         self._step = step
         self._format = parts
+        self._clock = clock
         self._be(0)
 
     def _be(self, number: int) -> None:
@@ -208,10 +210,14 @@ class Stage:
         part: pa.Table,
         set_aside: pa.Table,
         sketch: bytes | None = None,
+        began_at: datetime | None = None,
     ) -> Finished:
-        """Stage a partition's files, and record it, with its sketch, once they are safe."""
+        """Stage a partition's files, and record it, with its sketch, once they are safe.
+
+        When they were is recorded beside when it began, if that is known.
+        """
         with self._disk():
-            return self._finish(partition, first_row, part, set_aside, sketch)
+            return self._finish(partition, first_row, part, set_aside, sketch, began_at)
 
     def _finish(
         self,
@@ -220,6 +226,7 @@ class Stage:
         part: pa.Table,
         set_aside: pa.Table,
         sketch: bytes | None,
+        began_at: datetime | None,
     ) -> Finished:
         rows = part.num_rows + set_aside.num_rows
         name = part_name(partition, self._format.suffix)
@@ -235,6 +242,8 @@ class Stage:
             part=file,
             quarantine=kept,
             sketch=sketch,
+            began_at=began_at,
+            finished_at=began_at and self._clock(),
         )
         self._step(Step.FINISH)
         self._append(entry)

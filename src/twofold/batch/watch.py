@@ -51,7 +51,8 @@ class Progress:
     target: str = ""
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The time of a record, where nobody gives another."""
     return datetime.now(UTC)
 
 
@@ -70,5 +71,5 @@ class Watch:
     """
 
     progress: Callable[[Progress], None] = _ignore
-    clock: Callable[[], datetime] = _utc_now
+    clock: Callable[[], datetime] = utc_now
     step: Callable[[Step], None] = _ignore

@@ -7,6 +7,7 @@ import importlib
 import click
 
 COMMANDS: dict[str, str] = {
+    "compare": "twofold.cli.lab_compare",
     "load": "twofold.cli.lab_load",
     "advise": "twofold.cli.lab_advise",
 }

@@ -18,9 +18,9 @@ use. What has to be **kept** is more: whole workers, at least one a machine. Mon
 is kept. Single predictions (`cost_per_million`, the break-evens) are counted by the CPU time they
 took, and a server's by what is held for that: a share of 0.6 is used at best.
 
-A run's fixed part isn't known from one measurement. All that its process did before the first
-partition is fixed; of the rest, rows have at most what the cores could do while partitions were
-computed. What is left is fixed, too: so a small input doesn't make rows look dear.
+What of a run is fixed is told by a second run over more rows. Without one, all that its process did
+before the first partition is fixed; of the rest, rows have at most what the cores could do while
+partitions were computed. What is left is fixed, too: so a small input doesn't make rows look dear.
 """
 
 from __future__ import annotations
@@ -115,13 +115,19 @@ def unit_costs(findings: Findings) -> UnitCosts:
     batch, hybrid, cores = findings.batch, findings.hybrid, max(findings.machine.cores, 1)
     rows, keys = max(batch.rows, 1), max(hybrid.keys, 1)
     computed_s = batch.partitions * batch.compute_s.mean_s
-    row_core_s = _least((batch.cpu_s - batch.start_s) / rows, computed_s * cores / rows)
-    row_s = _least((batch.wall_s - batch.start_s) / rows, computed_s / rows)
+    if batch.scaling is not None:
+        row_core_s, row_s = batch.scaling.row_cpu_s, batch.scaling.row_wall_s
+    else:
+        row_core_s = _least((batch.cpu_s - batch.start_s) / rows, computed_s * cores / rows)
+        row_s = _least((batch.wall_s - batch.start_s) / rows, computed_s / rows)
     # A run that publishes does so in its own process: it starts once.
-    publish_row_s = _least((hybrid.publish_s - batch.start_s) / keys, hybrid.publish_s / keys)
-    publish_core_s = _least(
-        (hybrid.publish_cpu_s - batch.start_s) / keys, hybrid.publish_cpu_s / keys
-    )
+    if hybrid.scaling is not None:
+        publish_core_s, publish_row_s = hybrid.scaling.row_cpu_s, hybrid.scaling.row_wall_s
+    else:
+        publish_row_s = _least((hybrid.publish_s - batch.start_s) / keys, hybrid.publish_s / keys)
+        publish_core_s = _least(
+            (hybrid.publish_cpu_s - batch.start_s) / keys, hybrid.publish_cpu_s / keys
+        )
     return UnitCosts(
         run_core_s=max(batch.cpu_s - rows * row_core_s, 0.0),
         row_core_s=row_core_s,

@@ -44,6 +44,28 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     twofold: str
 
 
+class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What it costs whatever the rows, and what each of them adds: a line through two sizes.
+
+    Attributes:
+        rows: Of the larger one: the rows of the other again and again.
+        wall_s: Of that, as a whole process.
+        cpu_s: The same of the CPU.
+        fixed_wall_s: Without rows, as the line has it; at least 0.
+        fixed_cpu_s: The same of the CPU.
+        row_wall_s: What a row adds; at least 0.
+        row_cpu_s: The same of the CPU.
+    """
+
+    rows: int
+    wall_s: float
+    cpu_s: float
+    fixed_wall_s: float
+    fixed_cpu_s: float
+    row_wall_s: float
+    row_cpu_s: float
+
+
 class BatchFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One batch run over the input, as a whole process.
 
@@ -62,6 +84,7 @@ class BatchFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         compute_s: Of a row's partition.
         commit_s: From the end of a row's partition to the end of the process.
         repeats: Runs that were made; the figures are those of the median one by wall_s.
+        scaling: From this input and a larger one; None if the input is large itself.
     """
 
     rows: int
@@ -75,6 +98,7 @@ class BatchFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     compute_s: Latency
     commit_s: Latency
     repeats: int
+    scaling: Scaling | None = None
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,12 +128,16 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Overhead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the time of a lone request goes; medians, which add up to `total_s`.
 
+    They do by construction: the server's stages are told by it to requests that ask with
+    `X-Twofold-Timing`; what is left of its own total is put to `encode_s`, and what that leaves of
+    the client's to `network_s`.
+
     Attributes:
-        total_s: As its client sees it.
-        network_s: What the server doesn't see of it.
-        parse_s: From the first byte to the row, with its check.
+        total_s: As its client sees it: the median of `alone`.
+        network_s: What the server doesn't see of it: the client's own part, the system's, the wire.
+        parse_s: From the first byte to the row.
         queue_s: Until the model had its turn.
-        predict_s: Inside the model.
+        predict_s: Inside the model; its check of the row, too, where the native kernel makes that.
         encode_s: The rest: from the prediction to the answer.
     """
 
@@ -127,14 +155,16 @@ class RealTimeFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         workers: Of the server.
         start_s: From the start of the process until it was ready.
-        memory_bytes: Of all its processes, shared pages counted once.
+        memory_bytes: Of all its processes, shared pages counted once where the system tells.
         in_process: `predict_one` in Python, without a server.
         alone: One client that sends its next request when it has the answer, over loopback.
         overhead: Of that.
         slo_s: What p99 was held to.
-        capacity_per_s: The highest rate whose p99 kept it; 0 if none did.
-        cpu_per_request_s: Of the server's processes, at the highest level measured.
-        levels: The rates that were offered, ascending, beyond capacity too.
+        capacity_per_s: The highest rate whose p99 kept it; 0 if none did; None if it couldn't be
+            measured.
+        cpu_per_request_s: Of the server's processes, per answer: at the highest level within
+            capacity; without levels, of the lone client.
+        levels: The rates that were offered, ascending, beyond capacity too; none without it.
     """
 
     workers: int
@@ -144,7 +174,7 @@ class RealTimeFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     alone: Latency
     overhead: Overhead
     slo_s: float
-    capacity_per_s: float
+    capacity_per_s: float | None
     cpu_per_request_s: float
     levels: list[Level]
 
@@ -160,7 +190,10 @@ class HybridFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         alone: One client over HTTP, as in `RealTimeFound`.
         capacity_per_s: As there.
         cpu_per_request_s: As there.
-        level: Half the capacity, offered.
+        level: Half the capacity, offered; None without it.
+        age_at_switch_s: How old the answers were when they could first be read: from the instant
+            the input is as of, when the run started, to the end of `publish_s`.
+        scaling: Of publishing, from this run and a larger one; None without that.
     """
 
     keys: int
@@ -168,9 +201,11 @@ class HybridFound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     publish_cpu_s: float
     in_process: Latency
     alone: Latency
-    capacity_per_s: float
+    capacity_per_s: float | None
     cpu_per_request_s: float
-    level: Level
+    level: Level | None
+    age_at_switch_s: float | None = None
+    scaling: Scaling | None = None
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,6 +222,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         batch: Batch prediction.
         real_time: Real-time serving.
         hybrid: Stored answers.
+        notes: What couldn't be measured, or only in another way, and why.
     """
 
     layout: int = LAYOUT
@@ -199,6 +235,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch: BatchFound
     real_time: RealTimeFound
     hybrid: HybridFound
+    notes: tuple[str, ...] = ()
 
 
 def read_findings(path: Path) -> Findings:

@@ -65,11 +65,11 @@ def stored_capacity(findings: Findings, slo_s: float | None) -> Capacity:
     slowed down by load as live ones are.
     """
     found, live = findings.hybrid, findings.real_time
-    capacity = _capacity([found.level], found.alone, found, live, slo_s)
+    capacity = _capacity([found.level] if found.level else [], found.alone, found, live, slo_s)
     if slo_s is None or capacity.is_guess or not capacity.meets_slo:
         return capacity
-    ratio = _rate(live.levels, live, live, slo_s) / max(live.capacity_per_s, 1e-9)
-    like_live = min(1.0, ratio) * found.capacity_per_s / max(live.workers, 1)
+    ratio = _rate(live.levels, live, live, slo_s) / max(live.capacity_per_s or 0.0, 1e-9)
+    like_live = min(1.0, ratio) * (found.capacity_per_s or 0.0) / max(live.workers, 1)
     per_s = max(capacity.per_worker_per_s, like_live)
     return dataclasses.replace(capacity, per_worker_per_s=per_s)
 
@@ -99,7 +99,7 @@ def _capacity(
         is_guess=is_guess,
         p50_s=quantile_s(calm, "50"),
         p99_s=quantile_s(calm, "99"),
-        measured_per_s=max([found.capacity_per_s, *valid]),
+        measured_per_s=max([found.capacity_per_s or 0.0, *valid]),
     )
 
 
@@ -109,7 +109,7 @@ def _rate(
     """The highest rate of the whole server that was seen to keep a latency; 0 if none was."""
     rates = [level.offered_per_s for level in _kept(levels, slo_s)]
     if slo_s >= server.slo_s:
-        rates.append(found.capacity_per_s)
+        rates.append(found.capacity_per_s or 0.0)
     return max(rates, default=0.0)
 
 

@@ -29,10 +29,10 @@ from twofold.wire.desk import Common
 from twofold.wire.http import JSON, Request, Response, around_connection
 from twofold.wire.refusal import outcome_of, refusal
 from twofold.wire.request_id import REQUEST_ID
+from twofold.wire.stages import TIMING, Stages
 from twofold.wire.statuses import WireError
 
 DEADLINE = b"x-twofold-deadline-ms"
-TIMING = b"x-twofold-timing"
 MILLISECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,32})?(e-[0-9]{1,3})?")
 """As programs print a number they have computed: 0.30000000000000004, 1e-05."""
 JSON_LENGTH = b"inference-header-content-length"
@@ -99,9 +99,11 @@ class Infer:
         began_s = service.clock()
         try:
             terms = self._admit(request, began_s, len(request.body))
-            response = self._plainly(request)
-            if response is not None:
-                return self._answered(request, response, 1, began_s, None)
+            plainly = self._plainly(request)
+            if plainly is not None:
+                response, read_s, predicted_s = plainly
+                response = self._answered(request, response, 1, began_s, None)
+                return self._timed(request, response, read_s, read_s, predicted_s)
             return self._read(request, caller, terms)
         except Exception as error:
             service.count(served, outcome_of(error), request.received_s)
@@ -118,8 +120,11 @@ class Infer:
             before, after = around_connection(refusal(error))
             lane.gate.close(until_s, len(request.body), before, after)
 
-    def _plainly(self, request: Request) -> Response | None:
-        """Answer a common request the quick way: all that the desk does, where it wasn't built."""
+    def _plainly(self, request: Request) -> tuple[Response, float, float] | None:
+        """Answer a common request the quick way: all that the desk does, where it wasn't built.
+
+        Beside the response stand when the row was read, and when it was predicted.
+        """
         quick, headers = self._quick, request.headers
         if (
             quick is None
@@ -129,8 +134,12 @@ class Infer:
         ):
             return None
         plain = self._reader.plain(request.body, headers.get(JSON_LENGTH))
+        read_s = self._service.clock()
         prediction = None if plain is None else quick(plain[0])
-        return None if plain is None or prediction is None else plain[1](((prediction,),))
+        if plain is None or prediction is None:
+            return None
+        predicted_s = self._service.clock()
+        return plain[1](((prediction,),)), read_s, predicted_s
 
     def common(self, target: bytes, ok_slot: int, refused_slot: int) -> Common | None:
         """What the desk needs for common requests to a target; None if it can do nothing.
@@ -178,8 +187,11 @@ class Infer:
         if served.turn is not None:
             return self._send_turn(served.turn, call, request, caller, terms)
         read_s = self._service.clock()
-        response = call.respond(served.predict(call.rows))
-        return self._answered(request, response, len(call.rows), read_s, None)
+        predictions = served.predict(call.rows)
+        predicted_s = self._service.clock()
+        response = call.respond(predictions)
+        response = self._answered(request, response, len(call.rows), read_s, None)
+        return self._timed(request, response, read_s, read_s, predicted_s)
 
     def gate(self, headers: dict[bytes, bytes], received_s: float) -> None:
         """Refuse a request whose body isn't here yet.
@@ -241,6 +253,7 @@ class Infer:
         terms: Terms,
     ) -> None:
         rows = len(call.rows)
+        read_s = self._service.clock()
 
         def done(answer: Any) -> None:
             try:
@@ -251,6 +264,7 @@ class Infer:
                 response = self._failed(answer, task, request)
             else:
                 response = self._answered(request, response, rows, task.started_s, task)
+                response = self._timed_later(request, response, read_s, task)
             caller.reply(response)
 
         deadline_s, priority, admitted_s, expected_s = terms
@@ -264,6 +278,8 @@ class Infer:
         caller: Caller,
         terms: Terms,
     ) -> None:
+        read_s = self._service.clock()
+
         def done(answer: Any) -> None:
             if isinstance(answer, Exception):
                 caller.reply(self._failed(answer, task, request))
@@ -272,6 +288,7 @@ class Infer:
             response = response_of(result.answer)
             if result.outcome == Outcome.OK:
                 response = self._answered(request, response, result.rows, task.started_s, task)
+                response = self._timed_later(request, response, read_s, task)
             else:
                 self._count(Outcome(result.outcome), task, request)
             caller.reply(response)
@@ -304,7 +321,7 @@ class Infer:
     def _answered(
         self, request: Request, response: Response, rows: int, started_s: float, task: Task | None
     ) -> Response:
-        """Count an answer; say how long its stages took, if the caller wants to know."""
+        """Count an answer."""
         served = self._served
         now_s = self._service.clock()
         received_s = request.received_s
@@ -320,16 +337,30 @@ class Infer:
             served.predict_slot,
             predict_s,
         )
+        return response
+
+    def _timed_later(
+        self, request: Request, response: Response, read_s: float, task: Task
+    ) -> Response:
+        """The same as `_timed`, of a request that had to wait."""
+        predicted_s = task.started_s + task.predict_s
+        return self._timed(request, response, read_s, task.started_s, predicted_s)
+
+    def _timed(
+        self,
+        request: Request,
+        response: Response,
+        read_s: float,
+        started_s: float,
+        predicted_s: float,
+    ) -> Response:
+        """Say how long a request's stages took, if its caller wants to know."""
         if TIMING not in request.headers:
             return response
-        stages = (
-            f"Server-Timing: queue;dur={(started_s - received_s) * 1000:.3f}, "
-            f"predict;dur={predict_s * 1000:.3f}, total;dur={(now_s - received_s) * 1000:.3f}\r\n"
-        )
-        return Response(
-            response.status, response.body, response.content_type,
-            response.headers + stages.encode(),
-        )  # fmt: skip
+        now_s = self._service.clock()
+        stages = Stages(request.received_s, read_s, started_s, predicted_s, now_s)
+        headers = response.headers + stages.header()
+        return Response(response.status, response.body, response.content_type, headers)
 
 
 def _passed(received_s: float, deadline_s: float, now_s: float) -> DeadlineExceeded:

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from axe_playwright_python.base import AXE_SCRIPT
 from exchange import answer
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
@@ -108,6 +109,17 @@ def script(text: str) -> Any:
     return driver.execute_script(text)
 
 
+def violations() -> list[str]:
+    """What keeps people from reading the page, as far as axe-core finds it by itself."""
+    driver.execute_script(AXE_SCRIPT)
+    run = """
+        const done = arguments[arguments.length - 1];
+        axe.run().then((found) => done(found.violations.map(
+            (one) => `${one.impact} ${one.id}: ${one.nodes.map((it) => it.html).join(" ")}`)));
+    """
+    return driver.execute_async_script(run)
+
+
 def picture(path: str) -> bool:
     return driver.save_screenshot(path)
 
@@ -131,6 +143,7 @@ try:
             "attribute": attribute,
             "wait_attribute": wait_attribute,
             "script": script,
+            "violations": violations,
             "picture": picture,
             "complaints": complaints,
         }

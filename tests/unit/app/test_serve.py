@@ -132,7 +132,7 @@ def announced(code: str) -> str:
     """What a server in the background that runs this code is taken to say."""
     command = [sys.executable, "-S", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        return serving._announced(process)
+        return serving.announced(process)
 
 
 def test_a_server_in_the_background_is_ready_when_it_says_its_url() -> None:

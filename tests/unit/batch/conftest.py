@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
@@ -139,6 +140,7 @@ class Bench:
         *,
         at: Callable[[Step], None] = lambda _: None,
         progress: Callable[[Progress], None] | None = None,
+        clock: Callable[[], dt.datetime] = lambda: NOW,
         **changed: Any,
     ) -> RunResult:
         bench = replace(self, **changed)
@@ -155,7 +157,7 @@ class Bench:
             query=bench.query,
             into=bench.into,
         )
-        watch = Watch(progress=progress or self.seen.append, clock=lambda: NOW, step=at)
+        watch = Watch(progress=progress or self.seen.append, clock=clock, step=at)
         return run(bench.predictor, request, bench.settings, watch)
 
     def repair(

@@ -43,6 +43,11 @@ def test_what_is_written_is_read() -> None:
     assert ledger.valid_bytes == len(data)
 
 
+def test_a_ledger_of_before_partitions_had_times_is_read() -> None:
+    [entry] = parse_ledger(written(STARTED, finished(0))).finished
+    assert (entry.began_at, entry.finished_at) == (None, None)
+
+
 @given(st.integers(0, 10_000), st.binary(max_size=20))
 def test_line_torn_anywhere_is_as_if_it_were_never_written(at: int, tail: bytes) -> None:
     lines = [render_entry(STARTED), render_entry(finished(0)), render_entry(finished(1))]

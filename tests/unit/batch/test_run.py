@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from twofold.batch.run import RunState
 from twofold.batch.settings import BatchSettings
+from twofold.batch.stage import read_ledger, staging_folder
 from twofold.errors import BudgetExceeded, InvalidInput, LeaseHeld, PredictionFailed, TwofoldError
 from twofold.lease import hold_lease
 
@@ -69,6 +72,23 @@ def test_manifest_lists_files_counts_and_what_they_were_made_of(
     assert result.manifest == msgspec.json.decode(
         (bench.committed / "manifest.json").read_bytes(), type=type(result.manifest)
     )
+
+
+def test_ledger_tells_when_each_partition_began_and_was_safe(bench: Any, now: dt.datetime) -> None:
+    ticks = itertools.count()
+    lock = threading.Lock()
+
+    def clock() -> dt.datetime:
+        with lock:
+            return now + dt.timedelta(seconds=next(ticks))
+
+    bench.run(bench.parquet(bench.table(counting(20))), clock=clock)
+    entries = read_ledger(staging_folder(bench.output, "night")).finished
+    assert len(entries) == 3
+    times = [(entry.began_at, entry.finished_at) for entry in entries]
+    for (began_at, finished_at), (then_at, _) in itertools.pairwise(times):
+        assert now < began_at < finished_at
+        assert began_at < then_at
 
 
 @given(

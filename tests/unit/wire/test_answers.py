@@ -667,7 +667,7 @@ def test_live_prediction_waits_for_its_turn(keyed: Keyed) -> None:
     waiter.task.done([[3.0]])  # type: ignore[union-attr]
     assert answer_of(waiter) == (200, LIVE | {"why": "newer features"})
     headers = waiter.answers[0].headers
-    assert b"Server-Timing: queue" in headers
+    assert b"Server-Timing: parse;dur=" in headers
     assert b"X-Request-Id: 7\r\n" in headers
     assert [key for key, _, _ in keyed.shelf.kept] == [b"a"]
     assert keyed.counted() == {"live": 1}

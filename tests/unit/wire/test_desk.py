@@ -196,6 +196,7 @@ COMMON = {
     ),
     "of a version": request(b'{"row":[1.5,"pro"]}', "/v1/models/churn/versions/3/predict"),
     "traced": request(b'{"row":[1.5,"pro"]}', V1, "traceparent: 00-1-2-3", "X-Twofol: x"),
+    "asking for times": request(b'{"row":[1.5,"pro"]}', V1, "x-twofold-TIMING: 1"),
 }
 OTHER = {
     "tensors in another order": infer(PRO, AMOUNT),
@@ -226,8 +227,8 @@ OTHER = {
     "a row the model fails on": row([666.0, "basic"]),
     "a deadline": request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Deadline-Ms: 500"),
     "a wrong deadline": request(b'{"row":[1.5,"pro"]}', V1, "x-twofold-deadline-ms: no"),
+    "another header of ours": request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Timings: 1"),
     "a class": request(b'{"row":[1.5,"pro"]}', V1, "X-TWOFOLD-Priority: urgent"),
-    "timings": request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Timing: 1"),
     "an id": request(b'{"row":[1.5,"pro"]}', V1, "X-Request-Id: 7"),
     "a key": request(b'{"row":[1.5,"pro"]}', V1, "Authorization: Bearer x"),
     "a coding": request(b"x", V1, "Content-Encoding: gzip"),

@@ -645,8 +645,10 @@ def stages_of(response: Response) -> dict[str, float]:
 def test_stages_are_told_to_who_asks_for_them(bench: Any) -> None:
     timing = {b"x-twofold-timing": b"1"}
     assert stages_of(Desk(bench).ask(headers=timing, ago_s=0.5).given) == {
-        "queue": 500.0,
+        "parse": 500.0,
+        "queue": 0.0,
         "predict": 0.0,
+        "encode": 0.0,
         "total": 500.0,
     }
     for lanes in (LANES["turn"](), LANES["apart"]()):
@@ -658,7 +660,13 @@ def test_stages_are_told_to_who_asks_for_them(bench: Any) -> None:
         bench.now_s += 0.5
         own = Response(200, b"{}", headers=b"X-One: 1\r\n")
         task.end([[3.0]] if desk.turn else result_of(own))
-        assert stages_of(answer.given) == {"queue": 750.0, "predict": 125.0, "total": 1000.0}
+        assert stages_of(answer.given) == {
+            "parse": 500.0,
+            "queue": 250.0,
+            "predict": 125.0,
+            "encode": 125.0,
+            "total": 1000.0,
+        }
         assert desk.turn or answer.given.headers.startswith(b"X-One: 1\r\nServer-Timing: ")
 
 

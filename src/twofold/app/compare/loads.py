@@ -1,0 +1,199 @@
+"""Loading a server: one client alone, the rate it keeps up with, and rates around that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from twofold.app.compare.lone import ask_alone
+from twofold.app.compare.plan import Plan
+from twofold.app.compare.processes import Serving
+from twofold.errors import ConfigError
+from twofold.lab import arrivals
+from twofold.lab.capacity import find_capacity, is_kept
+from twofold.lab.findings import Latency, Level
+from twofold.lab.generator import Target, run_closed, run_open
+from twofold.lab.parts import latency_of
+
+PEAK_CONNECTIONS = 32
+TIMEOUT_S = 10.0
+STEPS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15)
+"""Of what a closed loop got: what is tried in a quick look."""
+HIGHEST_TRIED = 1.3
+"""Of what a closed loop got: no more is looked for."""
+CPU_LEVEL = 0.8
+"""The share of the capacity at which the CPU of a request is told."""
+WARM_UP = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Alone:
+    """One client.
+
+    Attributes:
+        latency: Of its requests.
+        cpu_per_request_s: What the server used for each.
+        note: How it was measured, if not natively.
+    """
+
+    latency: Latency
+    cpu_per_request_s: float
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels:
+    """Rates, and which of them the server keeps up with.
+
+    Attributes:
+        capacity_per_s: The highest that kept the objective; 0 if none did.
+        cpu_per_request_s: What the server used for an answer just below; None if it has none.
+        levels: Around it, ascending.
+    """
+
+    capacity_per_s: float
+    cpu_per_request_s: float | None
+    levels: list[Level]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loads:
+    """Loads of one server with one kind of request.
+
+    Attributes:
+        server: Which.
+        requests: Used in turn.
+        plan: For how long.
+        slo_s: What p99 is held to, and by when an answer is in time.
+        is_quick: Whether the capacity need not be found closely.
+    """
+
+    server: Serving
+    requests: Sequence[bytes]
+    plan: Plan
+    slo_s: float
+    is_quick: bool
+
+    @property
+    def _target(self) -> Target:
+        return Target(self.server.address, self.requests, b'"prediction"')
+
+    def alone(self) -> Alone:
+        """One client after the other's answer; from Python where there is no generator."""
+        plan = self.plan
+        before_s = self.server.cpu_s()
+        try:
+            found = run_closed(
+                self._target,
+                connections=1,
+                seconds=plan.alone_s,
+                warm_up_s=plan.warm_up_s,
+                deadline_s=self.slo_s,
+                timeout_s=TIMEOUT_S,
+            )
+        except ConfigError as error:
+            times_s = ask_alone(
+                self.server.address, self.requests, seconds=plan.alone_s, warm_up=WARM_UP
+            )
+            cpu_s = self.server.cpu_s() - before_s
+            note = f"No native load generator here ({error}): the lone client is one in Python."
+            return Alone(latency_of(times_s), cpu_s / (len(times_s) + WARM_UP), note)
+        cpu_s = self.server.cpu_s() - before_s
+        # Those of the warm-up were answered, too.
+        answers = found.count * (1 + plan.warm_up_s / plan.alone_s)
+        return Alone(found.latency, cpu_s / max(answers, 1.0))
+
+    def find(self, say: Callable[[float], None], shares: Sequence[float]) -> Levels:
+        """Find the capacity, then offer shares of it.
+
+        Args:
+            say: Told which share of it all is done.
+            shares: Of the capacity.
+
+        Raises:
+            ConfigError: There is no native generator.
+        """
+        peak_per_s = self._peak()
+        if self.is_quick:
+            capacity_per_s, tried_levels = self._climb(peak_per_s)
+        else:
+            capacity_per_s, tried_levels = self._search(peak_per_s, say)
+        if not capacity_per_s:
+            return Levels(0.0, None, tried_levels)
+        say(0.6)
+        cpu_s, level = self._cpu(CPU_LEVEL * capacity_per_s)
+        levels = [level]
+        # Ascending: what a server is left with after too much doesn't befall the others.
+        rates = [share * capacity_per_s for share in sorted(shares)]
+        for at, some in enumerate([rates] if self.is_quick else [[rate] for rate in rates]):
+            say(0.65 + 0.3 * at / len(rates))
+            levels += self._offer(some, self.plan.level_s)
+        levels.sort(key=lambda one: one.offered_per_s)
+        return Levels(capacity_per_s, cpu_s, levels)
+
+    def _peak(self) -> float:
+        found = run_closed(
+            self._target,
+            connections=PEAK_CONNECTIONS,
+            seconds=self.plan.peak_s,
+            warm_up_s=self.plan.warm_up_s,
+            deadline_s=TIMEOUT_S,
+            timeout_s=TIMEOUT_S,
+        )
+        return max(found.level.answered_per_s, 1.0)
+
+    def _search(self, peak_per_s: float, say: Callable[[float], None]) -> tuple[float, list[Level]]:
+        tried = 0
+
+        def measure(rate_per_s: float) -> Level:
+            nonlocal tried
+            tried += 1
+            say(0.6 * min(1.0, tried / 9))
+            level = self._held_to(rate_per_s)
+            # Once more: a moment in which the machine did something else says nothing of a server.
+            return level if is_kept(level, self.slo_s) else self._held_to(rate_per_s)
+
+        return find_capacity(
+            measure,
+            slo_s=self.slo_s,
+            start_per_s=peak_per_s * HIGHEST_TRIED / 2,
+            max_per_s=peak_per_s * HIGHEST_TRIED,
+        )
+
+    def _climb(self, peak_per_s: float) -> tuple[float, list[Level]]:
+        """Try a few rates in one go, which is quick and tells it to about 15 %."""
+        levels = self._offer([share * peak_per_s for share in STEPS], self.plan.search_s)
+        kept = [level.offered_per_s for level in levels if self._is_kept(level)]
+        return max(kept, default=0.0), levels
+
+    def _is_kept(self, level: Level) -> bool:
+        return is_kept(msgspec.structs.replace(level, is_valid=True), self.slo_s)
+
+    def _held_to(self, rate_per_s: float) -> Level:
+        """Offer a rate to see whether it keeps the objective.
+
+        A generator that is late only ever adds to the latency, which is counted from when a request
+        was due: what kept the objective in spite of it has kept it.
+        """
+        [level] = self._offer([rate_per_s], self.plan.search_s)
+        kept = msgspec.structs.replace(level, is_valid=True)
+        return kept if is_kept(kept, self.slo_s) else level
+
+    def _offer(self, rates_per_s: Sequence[float], seconds: float) -> list[Level]:
+        found = run_open(
+            self._target,
+            arrivals.steps(rates_per_s, seconds),
+            deadline_s=self.slo_s,
+            timeout_s=TIMEOUT_S,
+            warm_up_s=self.plan.warm_up_s,
+        )
+        return found.stretches
+
+    def _cpu(self, rate_per_s: float) -> tuple[float, Level]:
+        before_s = self.server.cpu_s()
+        [level] = self._offer([rate_per_s], self.plan.level_s)
+        cpu_s = self.server.cpu_s() - before_s
+        answers = level.answered_per_s * (self.plan.level_s + self.plan.warm_up_s)
+        return cpu_s / max(answers, 1.0), level

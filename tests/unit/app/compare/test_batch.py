@@ -1,0 +1,84 @@
+"""Batch prediction as its user has it, without its processes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from twofold.app.compare import batch
+from twofold.app.compare.batch import Batches, Ran, measure_batch
+from twofold.app.compare.plan import FULL, QUICK, Plan
+from twofold.app.compare.processes import Ended
+from twofold.batch.inputs import Input, open_input
+from twofold.lab.parts import Part
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+class Runs(Batches):
+    """Takes a second, and a microsecond a row; each run is a tenth slower than the one before."""
+
+    made: list[tuple[str, str, str | None]]
+
+    def run(self, source: str, name: str, key: str | None = None) -> Ran:
+        self.made.append((Path(source).name, name, key))
+        rows = pq.read_metadata(source).num_rows
+        wall_s = (1.0 + rows * 1e-6) * (1 + 0.1 * int(name[-1]))
+        ended = Ended(NOW, NOW + timedelta(seconds=wall_s), wall_s, wall_s, 1 << 27, b"")
+        manifest: Any = SimpleNamespace(rows_in=rows, rows_quarantined=0, rows_predicted=rows)
+        return Ran(Path(name), ended, manifest, (Part(rows, 0.5, 0.75),))
+
+
+def runs(tmp_path: Path, plan: Plan) -> tuple[Runs, Input]:
+    pq.write_table(pa.table({"x": [1.0] * 1_000}), tmp_path / "rows.parquet")
+    made = Runs("churn@1", tmp_path / "registry", tmp_path, plan)
+    object.__setattr__(made, "made", [])
+    return made, open_input(str(tmp_path / "rows.parquet"))
+
+
+def test_the_run_of_median_length_stands_for_all(tmp_path: Path) -> None:
+    made, source = runs(tmp_path, FULL)
+    said: list[float] = []
+    found, ran, notes = measure_batch(made, source, "id", lambda _, share: said.append(share))
+    assert [name for _, name, _ in made.made] == [
+        "run-0", "run-1", "run-2", "large-0", "large-1", "large-2",
+    ]  # fmt: skip
+    assert {key for _, _, key in made.made} == {"id"}
+    assert (found.repeats, ran.folder.name) == (3, "run-1")
+    assert found.wall_s == pytest.approx(1.001 * 1.1)
+    assert (found.wait_s.mean_s, found.compute_s.mean_s) == pytest.approx((0.5, 0.25))
+    assert found.start_s == 0.5
+    assert (notes, said) == ([], sorted(said))
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_a_larger_input_tells_what_is_fixed_from_what_a_row_adds(tmp_path: Path) -> None:
+    made, source = runs(tmp_path, QUICK)
+    found, _, _ = measure_batch(made, source, None, lambda *_: None)
+    assert found.scaling is not None
+    assert found.scaling.rows == QUICK.large_rows
+    assert found.scaling.fixed_wall_s == pytest.approx(1.0)
+    assert found.scaling.row_wall_s == pytest.approx(1e-6)
+
+
+def test_an_input_that_cannot_be_copied_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, source = runs(tmp_path, QUICK)
+    monkeypatch.setattr(batch, "copies_for", lambda *_: 1)
+    found, _, notes = measure_batch(made, source, None, lambda *_: None)
+    assert found.scaling is None
+    assert len(notes) == 1
+
+
+def test_runs_over_a_long_input_are_not_repeated(tmp_path: Path) -> None:
+    made, source = runs(tmp_path, QUICK)
+    object.__setattr__(made, "plan", Plan(**{**vars(FULL), "repeats_s": -1.0}))
+    found, _, _ = measure_batch(made, source, None, lambda *_: None)
+    assert found.repeats == 1
