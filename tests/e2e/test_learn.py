@@ -11,7 +11,7 @@ import pytest
 from server_process import is_alive
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lesson import blocks_of, run_page, says, steps_of, wrong
+from lesson import MAX_TRIES, blocks_of, run_page, says, steps_of, wrong
 
 LEARN = Path(__file__).parents[2] / "docs" / "learn"
 INDEX = LEARN / "README.md"
@@ -138,6 +138,15 @@ def test_a_page_that_does_not_say_what_happens_is_noticed(
 ) -> None:
     with pytest.raises(AssertionError, match=expected):
         read(page, tmp_path)
+
+
+def test_a_measurement_that_calls_itself_invalid_is_repeated_a_few_times(tmp_path: Path) -> None:
+    measure = "```console\n$ echo >>tries; {}\n{}\n```"
+    busy = "test $(wc -l <tries) = 3 && echo good || printf 'so so\\ninvalid: busy\\n'"
+    read(measure.format(busy, "good"), tmp_path)
+    with pytest.raises(AssertionError, match="invalid: busy"):
+        read(measure.format("printf 'so so\\ninvalid: busy\\n'", "good"), tmp_path)
+    assert len((tmp_path / "tries").read_text().splitlines()) == 3 + MAX_TRIES
 
 
 def test_steps_share_a_shell_and_an_interpreter_and_what_is_at_work_ends(tmp_path: Path) -> None:
