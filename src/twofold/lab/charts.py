@@ -55,7 +55,7 @@ def line_chart(
     log_x: bool = False,
     log_y: bool = False,
 ) -> str:
-    """Lines over a common axis.
+    """Lines over a common axis; references are drawn, but not in the table.
 
     Args:
         series: At most five measured ones, and references.
@@ -75,9 +75,10 @@ def line_chart(
     numbers = _numbers(series)
     order = sorted(numbers, key=lambda at: not series[at].is_reference)
     drawn += [plot.line(series[at], numbers[at]) for at in order]
+    measured = [one for one in series if not one.is_reference]
     names = ", ".join(one.name for one in series)
     label = f"{title}: {names}; {y_label} over {x_label}"
-    return _figure(title, _svg(label, "".join(drawn), height), _table(series, x_label))
+    return _figure(title, _svg(label, "".join(drawn), height), _table(measured, x_label))
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, unit: str) -> str:

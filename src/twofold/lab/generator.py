@@ -236,12 +236,13 @@ class _Worker:
     def started(job: Job) -> Generator[_Worker]:
         command = [sys.executable, "-m", "twofold.lab.engine_process"]
         # A group of its own: Ctrl-C comes through this process, which asks for what was measured.
+        # Not a session: each has its own share of the processor where the system is set up so.
         process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             if process.stdin is None or process.stdout is None:

@@ -61,7 +61,7 @@ def render_goodput(
         _section("The rates of the curve", _table(levels)),
     ]
     if curve.levels and curve.search:
-        searched = f"<details><summary>{len(curve.search)} rates</summary>"
+        searched = f"<details><summary>Rates tried: {len(curve.search)}</summary>"
         parts.append(
             _section("How the capacity was found", f"{searched}{_table(curve.search)}</details>")
         )

@@ -118,7 +118,7 @@ def test_every_command_has_a_chapter_with_its_usage_and_options(command_page: st
         ),
         *("batch run", "batch status", "schedule list", "schedule run"),
         *("snapshot get", "snapshot list", "snapshot publish", "snapshot rollback", "serve"),
-        *("top", "keys list", "keys new", "keys retire", "lab advise", "demo"),
+        *("top", "keys list", "keys new", "keys retire", "lab load", "lab advise", "demo"),
     ]
     chapters = page.split("\n## ")[1:]
     for title, chapter in zip(titles, chapters, strict=True):

@@ -33,9 +33,10 @@ def test_series_differ_by_dashes_and_markers_not_only_by_colour() -> None:
     assert len(shapes) == 5
 
 
-def test_a_reference_has_no_markers() -> None:
-    chart = lines(Series("ideal", POINTS, is_reference=True))
-    assert not [path for path in chart.iter("path") if path.get("transform")]
+def test_a_reference_is_a_line_without_markers_and_no_figure() -> None:
+    chart = lines(Series("ideal", POINTS, is_reference=True), Series("first", []))
+    assert [head.text for head in chart.findall("details//thead//th")] == ["x & y", "first"]
+    assert len([path for path in chart.iter("path") if path.get("transform")]) == 1  # the legend
 
 
 def test_a_logarithmic_axis_leaves_out_zeros_but_the_table_has_them() -> None:
