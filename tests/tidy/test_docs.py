@@ -41,6 +41,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def linked_from(page: Path) -> set[Path]:
+    return {(page.parent / target).resolve() for target in LINK.findall(page.read_text("utf-8"))}
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
@@ -144,7 +148,10 @@ def test_every_option_and_setting_is_in_the_reference() -> None:
 
 
 def test_every_page_of_the_documentation_is_reached_from_the_readme() -> None:
-    linked = {(ROOT / target).resolve() for target in LINK.findall(README.read_text("utf-8"))}
+    linked = linked_from(README)
+    # A folder with an index of its own is reached through it.
+    for index in linked & {page.resolve() for page in (ROOT / "docs").glob("*/README.md")}:
+        linked |= linked_from(index)
     assert {page.resolve() for page in (ROOT / "docs").rglob("*.md")} <= linked
 
 

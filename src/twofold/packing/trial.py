@@ -165,7 +165,8 @@ def _one_row_s(door: Door, values: list[list[Value]]) -> float:
 def _batch_rows_per_s(door: Door, proof: Proof) -> float:
     indices = np.arange(TIMED_BATCH_ROWS) % proof.sample_rows
     rows = proof.rows.take(arrow.from_numbers(indices))
-    slow = median_s(lambda _: door.columns(proof.rows.slice(0, 64)), calls=1) / 64
+    few = proof.rows.slice(0, 64)
+    slow = median_s(lambda _: door.columns(few), calls=1) / few.num_rows
     if slow * TIMED_BATCH_ROWS > 10 * MAX_TIMING_S:  # a model of milliseconds a row
         rows = rows.slice(0, max(64, int(MAX_TIMING_S / slow)))
     return rows.num_rows / median_s(lambda _: door.columns(rows))

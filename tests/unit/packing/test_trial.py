@@ -282,6 +282,30 @@ def test_a_call_is_timed_after_one_to_warm_up() -> None:
     assert turns == [0, 0]
 
 
+def test_a_slow_model_with_a_small_sample_is_timed_on_few_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @dataclasses.dataclass
+    class Clock:
+        now_s: float = 0.0
+
+        def monotonic(self) -> float:
+            return self.now_s
+
+        perf_counter = monotonic
+
+    clock = Clock()
+
+    def slow(xs: Xs) -> list[Any]:
+        clock.now_s += 0.002 * len(xs)
+        return doubled(xs)
+
+    monkeypatch.setattr("twofold.packing.trial.time", clock)
+    found = try_runtime("original", Fake(slow), proof_of(VALUE, doubled, rows=4)).candidate
+    assert found.batch_rows_per_s == pytest.approx(500)
+    assert clock.now_s < 5.0
+
+
 def test_a_quick_call_is_timed_at_least_so_often_in_turn() -> None:
     turns: list[int] = []
     median_s(turns.append, calls=9)
