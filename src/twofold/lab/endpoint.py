@@ -204,7 +204,8 @@ def _model_in(path: str) -> str:
 
 def _headers(wanted: Wanted, protocol: Protocol) -> list[tuple[str, str]]:
     headers = list(wanted.headers)
-    if wanted.deadline_s is not None and protocol in OF_TWOFOLD:
+    is_given = any(name.lower() == DEADLINE_HEADER.lower() for name, _ in headers)
+    if wanted.deadline_s is not None and protocol in OF_TWOFOLD and not is_given:
         headers.append((DEADLINE_HEADER, f"{math.ceil(wanted.deadline_s * 1e3)}"))
     return headers
 

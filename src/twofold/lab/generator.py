@@ -218,6 +218,7 @@ def _merged(job: Job, reports: list[Report]) -> Loaded:
         resent=sum(report.resent for report in reports),
         stopped_s=min(stopped) if stopped else None,
         is_full=any(report.is_full for report in reports),
+        timeout_s=job.timeout_s,
     )
     return loaded_of(tallies, job.edges_s, conduct)
 

@@ -62,6 +62,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
         resent: See `Loaded`.
         stopped_s: When it was ended before its time, from its start; else None.
         is_full: A closed loop had no memory for more requests.
+        timeout_s: After which a request was given up.
     """
 
     is_closed: bool
@@ -69,6 +70,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     resent: int
     stopped_s: float | None
     is_full: bool
+    timeout_s: float
 
 
 def loaded_of(tallies: Sequence[Tally], edges_s: Sequence[float], conduct: Conduct) -> Loaded:
@@ -135,12 +137,19 @@ def level_of(tally: Tally, seconds: float, *, is_valid: bool) -> Level:
     )
 
 
+def _took_s(tally: Tally, share: float, conduct: Conduct) -> float:
+    """How long a request took; where none was answered, but given up, at least so long."""
+    if not tally.latency.count and tally.outcomes.get(Outcome.GAVE_UP.value):
+        return conduct.timeout_s
+    return tally.latency.percentile(share)
+
+
 def _reasons(tally: Tally, conduct: Conduct) -> list[str]:
     reasons: list[str] = []
     if not tally.count:
         reasons.append("nothing was measured")
     share = next((share for share in LATE_SHARES if tally.lateness.bears(share)), LATE_SHARES[-1])
-    late_s, took_s = tally.lateness.percentile(share), tally.latency.percentile(share)
+    late_s, took_s = tally.lateness.percentile(share), _took_s(tally, share, conduct)
     if late_s > max(MAX_LATE_S, MAX_LATE_RATIO * took_s):
         reasons.append(
             f"the generator was late by {late_s * 1e3:.3g} ms at p{share}, more than 1 ms and than "

@@ -12,6 +12,7 @@ from twofold.lab.findings import Latency, Overhead, Scaling
 from twofold.lab.histogram import Histogram
 
 STAGE = re.compile(rb"(\w+);dur=([0-9.]+)")
+MIN_LONGER = 1.1
 STAGES = ("parse", "queue", "predict", "encode", "total")
 
 
@@ -76,11 +77,14 @@ def row_latencies(parts: Iterable[Part], wall_s: float) -> tuple[Latency, Latenc
     return waited.latency(), computed.latency(), committed.latency()
 
 
-def scaling_of(small: Taken, large: Taken) -> Scaling:
+def scaling_of(small: Taken, large: Taken) -> Scaling | None:
     """Tell what a run costs whatever its size from what each row adds, by a line through two runs.
 
-    A larger run that took no longer, as noise may have it, says that rows cost nothing.
+    Returns:
+        None if the larger run took hardly longer: that may as well be noise.
     """
+    if large.wall_s < MIN_LONGER * small.wall_s or large.cpu_s < MIN_LONGER * small.cpu_s:
+        return None
 
     def line(short_s: float, long_s: float) -> tuple[float, float]:
         row_s = max(0.0, (long_s - short_s) / max(1, large.rows - small.rows))

@@ -10,7 +10,9 @@ import pytest
 from twofold.lab.loaded import Conduct, Loaded, loaded_of
 from twofold.lab.outcomes import Tally
 
-KEPT_UP = Conduct(is_closed=False, busy_ratio=0.5, resent=0, stopped_s=None, is_full=False)
+KEPT_UP = Conduct(
+    is_closed=False, busy_ratio=0.5, resent=0, stopped_s=None, is_full=False, timeout_s=5.0
+)
 
 
 def tally(count: int = 1000, *, late_s: float = 0.0, took_s: float = 0.01, **more: int) -> Tally:
@@ -85,3 +87,10 @@ def test_what_was_stopped_has_the_rates_of_the_time_it_had() -> None:
 
 def test_nothing_measured_is_not_valid() -> None:
     assert loaded(Tally()).reasons == ["nothing was measured"]
+
+
+def test_a_generator_is_not_late_beside_a_server_that_never_answers() -> None:
+    found = Tally({"gave_up": 1000})
+    found.lateness.add(np.full(1000, 0.1))
+    assert loaded(found).is_valid
+    assert not loaded(found, timeout_s=0.5).is_valid

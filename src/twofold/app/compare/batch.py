@@ -96,6 +96,12 @@ class Median:
     repeats: int
 
 
+UNTOLD = (
+    "More rows took hardly longer than fewer did, which may as well be noise: what a run costs "
+    "whatever its size isn't told from what each row adds."
+)
+
+
 def measure_batch(
     runs: Batches, source: Input, key: str | None, say: Callable[[str, float], None]
 ) -> tuple[BatchFound, Ran, list[str]]:
@@ -121,7 +127,7 @@ def measure_batch(
     found = small.ran
     scaling = None
     rows = found.manifest.rows_in
-    copies = copies_for(source, rows, plan.large_rows)
+    copies = 1 if plan.is_large(rows) else copies_for(source, rows, plan.large_rows)
     if copies > 1:
         say("writing a larger input", 0.5)
         larger = write_copies(source, copies, runs.folder)
@@ -133,7 +139,8 @@ def measure_batch(
         )
         scaling = scaling_of(found.taken, large.ran.taken)
         larger.unlink()
-    elif rows < plan.large_rows:
+        notes += [] if scaling else [UNTOLD]
+    elif not plan.is_large(rows):
         notes.append(
             "The input isn't of plain files, so no larger one was made of it: what a run costs "
             "whatever its size isn't told from what each row adds."

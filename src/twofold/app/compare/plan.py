@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+LARGE_BY = 4
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -12,7 +14,7 @@ class Plan:
     Attributes:
         repeats: Batch runs over each input.
         repeats_s: Once runs over one input have taken that long, there are no more.
-        large_rows: An input with fewer rows is also repeated up to so many.
+        large_rows: A small input is also repeated up to so many.
         run_limit_s: A run that takes longer is given up.
         in_process_s: Calls in Python.
         alone_s: A lone client.
@@ -42,6 +44,10 @@ class Plan:
     requests: int = 1_000
     key_rows: int = 1_000_000
     publish_rows: int
+
+    def is_large(self, rows: int) -> bool:
+        """Whether an input has so many rows that a few of them tell what is fixed of a run."""
+        return rows * LARGE_BY >= self.large_rows
 
 
 FULL = Plan(

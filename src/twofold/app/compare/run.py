@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twofold.app.answers import answers
-from twofold.app.compare.batch import Batches, Ran, measure_batch
+from twofold.app.compare.batch import UNTOLD, Batches, Ran, measure_batch
 from twofold.app.compare.inputs import (
     ROW_KEY,
     answer_requests,
@@ -154,10 +154,11 @@ class _Comparison:
     def batch(self) -> tuple[BatchFound, Ran, list[str]]:
         key, say = self._request.key, self._part("batch")
         found, ran, notes = measure_batch(self._batches, self._source, key, say)
-        if found.rows >= self._plan.large_rows:
+        if self._plan.is_large(found.rows):
             # It is large itself: a few of its rows are the other end of the line.
             few = self._keyed(self._rows, "few")
             scaling = scaling_of(few.taken, ran.taken)
+            notes += [] if scaling else [UNTOLD]
             found = msgspec.structs.replace(found, scaling=scaling)
         return found, ran, notes
 

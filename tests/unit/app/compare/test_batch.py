@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +66,18 @@ def test_a_larger_input_tells_what_is_fixed_from_what_a_row_adds(tmp_path: Path)
     assert found.scaling.rows == QUICK.large_rows
     assert found.scaling.fixed_wall_s == pytest.approx(1.0)
     assert found.scaling.row_wall_s == pytest.approx(1e-6)
+
+
+def test_an_input_that_is_large_itself_is_not_copied(tmp_path: Path) -> None:
+    made, source = runs(tmp_path, dataclasses.replace(QUICK, large_rows=4_000))
+    found, _, notes = measure_batch(made, source, None, lambda *_: None)
+    assert (len(made.made), found.scaling, notes) == (1, None, [])
+
+
+def test_a_larger_input_that_takes_hardly_longer_is_noted(tmp_path: Path) -> None:
+    made, source = runs(tmp_path, dataclasses.replace(QUICK, large_rows=50_000))
+    found, _, notes = measure_batch(made, source, None, lambda *_: None)
+    assert (found.scaling, notes) == (None, [batch.UNTOLD])
 
 
 def test_an_input_that_cannot_be_copied_is_noted(
