@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 from hypothesis import strategies as st
+from lab_typical import TYPICAL
 
 from twofold.lab.costs import Mode
 from twofold.lab.findings import Findings, Latency, Level
 from twofold.lab.needs import DAY_S, Features, Needs
-from twofold.lab.typical import TYPICAL
 
 
 def needs(**given: Any) -> Needs:

@@ -19,7 +19,7 @@ from twofold.lab.decision import Option
 from twofold.lab.findings import read_findings
 from twofold.lab.needs import Features, Needs, age_s_of, shown_age, shown_number
 from twofold.lab.settings_file import settings_text
-from twofold.lab.typical import TYPICAL
+from twofold.lab.typical import typical
 from twofold.model.names import is_name
 
 if TYPE_CHECKING:
@@ -201,9 +201,9 @@ def advise(
     FINDINGS is what `twofold lab compare --json` wrote; without it, the figures
     are those of another model. On a terminal, what isn't given is asked for.
     """
-    found = TYPICAL if findings is None else read_findings(findings)
+    found = typical() if findings is None else read_findings(findings)
     needs = _needs(_asked(options))
-    advice = advice_for(needs, found)
+    advice = advice_for(needs, found, is_measured=findings is not None)
     text = settings_text(advice, needs, _model_name(options["model"] or found.model))
     if settings_path is not None:
         _write(settings_path, text)

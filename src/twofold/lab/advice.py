@@ -11,7 +11,7 @@ from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S, Features, Needs, shown_age, shown_number
 from twofold.lab.sensitivity import Change, changes_of
 from twofold.lab.sizing import live_capacity, stored_capacity
-from twofold.lab.typical import TYPICAL, WHAT
+from twofold.lab.typical import WHAT
 
 FAR = 20.0
 """Times beyond what was measured, from which on a figure deserves a doubt."""
@@ -59,14 +59,21 @@ class Advice:
         return cast("DayCost", self.options[self.mode].cost)
 
 
-def advise(needs: Needs, findings: Findings = TYPICAL) -> Advice:
+OF_ANOTHER = (
+    f"The figures are those of {WHAT}: measure yours with `twofold lab compare MODEL INPUT "
+    "--json`, and give what it wrote."
+)
+
+
+def advise(needs: Needs, findings: Findings, *, is_measured: bool = True) -> Advice:
     """Say which mode to use, why, with what, and what would change that.
 
     A pure function: the same needs and findings give the same advice.
 
     Args:
         needs: What is wanted.
-        findings: What was measured of the model; by default of another, and it says so.
+        findings: What was measured.
+        is_measured: Whether that was of the model that is meant, not of another.
     """
     decision = decide(needs, findings)
     max_age_s = decision.chosen.max_age_s or 0.0
@@ -78,15 +85,17 @@ def advise(needs: Needs, findings: Findings = TYPICAL) -> Advice:
         max_age_s=max_age_s,
         answers_max_age_s=max_age_s if is_published(decision.mode, needs) else None,
         changes=tuple(changes_of(needs, lambda other: mode_for(other, findings))),
-        warnings=tuple(_warnings(needs, findings, decision)),
+        warnings=tuple(_warnings(needs, findings, decision, is_measured=is_measured)),
         assumed=ASSUMED,
         model=findings.model,
-        is_measured=findings is not TYPICAL,
+        is_measured=is_measured,
     )
 
 
-def _warnings(needs: Needs, findings: Findings, decision: Decision) -> list[str]:
-    found = _of_measurement(needs, findings)
+def _warnings(
+    needs: Needs, findings: Findings, decision: Decision, *, is_measured: bool
+) -> list[str]:
+    found = _of_measurement(needs, findings) if is_measured else [OF_ANOTHER]
     if decision.mode is not Mode.BATCH:
         found += _of_server(needs, findings, decision)
     cost = decision.chosen.cost
@@ -109,14 +118,9 @@ def _warnings(needs: Needs, findings: Findings, decision: Decision) -> list[str]
 
 def _of_measurement(needs: Needs, findings: Findings) -> list[str]:
     found: list[str] = []
-    if findings is TYPICAL:
-        found.append(
-            f"The figures are those of {WHAT}: measure yours with `twofold lab compare MODEL INPUT "
-            f"--json`, and give what it wrote."
-        )
-    elif findings.is_quick:
+    if findings.is_quick:
         found.append("The model was measured with --quick: compare again without, to be surer.")
-    if needs.rows_per_day > FAR * findings.batch.rows and findings is not TYPICAL:
+    if needs.rows_per_day > FAR * findings.batch.rows:
         found.append(
             f"Runs were measured over {findings.batch.rows:,} rows, and {needs.rows_per_day:,} are "
             f"far more: compare over more of them for better figures of runs."

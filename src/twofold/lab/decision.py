@@ -225,8 +225,8 @@ def _known_before(
             "features and the changes."
         )
     work = (
-        f"It takes {_core(stored.cost.work_core_s)} of work a day; predicting each request live, "
-        f"{_core(live.cost.work_core_s)}."
+        f"It takes {_core(stored.cost.work_core_s)} of work a day, with what is held for the peak; "
+        f"predicting each request live, {_core(live.cost.work_core_s)}."
     )
     if needs.wants_all:
         return Mode.HYBRID, ["All predictions are wanted, and single ones at once.", *reasons, work]

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from lab_typical import TYPICAL
 
 from twofold.cli.lab_advise import QUESTIONS, machines_of
 from twofold.cli.root import main
 from twofold.lab.costs import Mode, cost_a_day
 from twofold.lab.needs import Features, Needs
-from twofold.lab.typical import TYPICAL
 
 FLAGS = {
     "--rows-per-day": "1000000",

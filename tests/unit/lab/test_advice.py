@@ -6,13 +6,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from lab_cases import CASES, FINDINGS, NEEDS, Case, needs, slower
+from lab_typical import TYPICAL
 
 from twofold.lab.advice import advise
 from twofold.lab.costs import Mode
 from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S, Features, Needs
 from twofold.lab.settings_file import settings_text
-from twofold.lab.typical import TYPICAL
 
 MEASURED = msgspec.structs.replace(TYPICAL, model="churn")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab_cases import FINDINGS, NEEDS, needs, slower
+from lab_typical import TYPICAL
 
 from twofold.lab.costs import (
     AGES_S,
@@ -27,7 +28,6 @@ from twofold.lab.costs import (
 )
 from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S, Features, Needs
-from twofold.lab.typical import TYPICAL
 
 UNITS = unit_costs(TYPICAL)
 

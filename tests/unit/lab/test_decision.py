@@ -7,13 +7,13 @@ import dataclasses
 import pytest
 from hypothesis import given
 from lab_cases import CASES, FINDINGS, NEEDS, Case, needs
+from lab_typical import TYPICAL
 
 from twofold.lab.costs import Mode, is_published
 from twofold.lab.decision import NEGLIGIBLE_CORE_S, WORTH, decide, is_worth_it, mode_for
 from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S, Features, Needs
 from twofold.lab.timetable import GRACE_RATIO
-from twofold.lab.typical import TYPICAL
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

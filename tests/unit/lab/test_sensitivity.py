@@ -7,13 +7,13 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from lab_cases import CASES, FINDINGS, NEEDS, Case, needs
+from lab_typical import TYPICAL
 
 from twofold.lab.costs import Mode
 from twofold.lab.decision import mode_for
 from twofold.lab.findings import Findings
 from twofold.lab.needs import Features, Needs
 from twofold.lab.sensitivity import RANGES, changes_of
-from twofold.lab.typical import TYPICAL
 
 
 def old_or_young(found: Needs) -> Mode:

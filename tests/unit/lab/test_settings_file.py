@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from lab_cases import CASES, FINDINGS, NEEDS, Case, needs
+from lab_typical import TYPICAL
 
 from twofold.app.settings import Settings, read
 from twofold.lab.advice import advise
@@ -16,7 +17,6 @@ from twofold.lab.costs import Mode
 from twofold.lab.findings import Findings
 from twofold.lab.needs import Features, Needs
 from twofold.lab.settings_file import INPUT, KEY, STORE, settings_text
-from twofold.lab.typical import TYPICAL
 
 LONG = "a-name.that-is_as-long-as-a-name-may-be-and-then-some"
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab_cases import FINDINGS, slower
+from lab_typical import TYPICAL
 
 from twofold.lab.findings import Findings, Latency
 from twofold.lab.sizing import (
@@ -17,7 +18,6 @@ from twofold.lab.sizing import (
     stored_capacity,
     workers_held,
 )
-from twofold.lab.typical import TYPICAL
 
 LIVE = TYPICAL.real_time
 

@@ -24,6 +24,7 @@ STEPS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)
 """Of what a closed loop got: what is tried in a quick look."""
 HIGHEST_TRIED = 2.0
 """Of what a closed loop got: no more is looked for."""
+STEP_DOWN, MAX_STEPS_DOWN = 0.93, 6
 CPU_LEVEL = 0.8
 """The share of the capacity at which the CPU of a request is told."""
 SURELY_KEPT = 0.9
@@ -150,13 +151,19 @@ class Loads:
             capacity_per_s, tried_levels = self._search(peak_per_s, say)
         if not capacity_per_s:
             return Levels(0.0, None, tried_levels)
-        say(0.6)
+        levels: list[Level] = []
+        if not self.is_quick:
+            say(0.6)
+            capacity_per_s, held = self._confirmed(capacity_per_s)
+            levels.append(held)
+        say(0.65)
         cpu_s, level = self._cpu(CPU_LEVEL * capacity_per_s)
-        levels = [level]
+        levels.append(level)
         # Ascending: what a server is left with after too much doesn't befall the others.
-        rates = [share * capacity_per_s for share in sorted(shares)]
+        left = [share for share in sorted(shares) if self.is_quick or share != 1.0]
+        rates = [share * capacity_per_s for share in left]
         for at, some in enumerate([rates] if self.is_quick else [[rate] for rate in rates]):
-            say(0.65 + 0.3 * at / len(rates))
+            say(0.7 + 0.3 * at / len(rates))
             levels += self._offer(some, self.plan.level_s)
         levels.sort(key=lambda one: one.offered_per_s)
         return Levels(capacity_per_s, cpu_s, levels)
@@ -189,6 +196,19 @@ class Loads:
             start_per_s=peak_per_s * HIGHEST_TRIED / 2,
             max_per_s=peak_per_s * HIGHEST_TRIED,
         )
+
+    def _confirmed(self, capacity_per_s: float) -> tuple[float, Level]:
+        """Offer the capacity for longer, and less until it is kept.
+
+        A server that falls behind slowly keeps the objective for a moment.
+        """
+        level = self._offer([capacity_per_s], self.plan.level_s)[0]
+        for _ in range(MAX_STEPS_DOWN):
+            if is_kept(_as_valid(level), self.slo_s):
+                break
+            capacity_per_s *= STEP_DOWN
+            level = self._offer([capacity_per_s], self.plan.level_s)[0]
+        return capacity_per_s, level
 
     def _climb(self, peak_per_s: float) -> tuple[float, list[Level]]:
         """Try a few rates in one go, which is quick and tells it to about 20 %.

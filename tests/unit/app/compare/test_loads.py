@@ -82,9 +82,23 @@ def test_the_capacity_is_found_closely(make: Callable[..., Loads]) -> None:
     found = make(is_quick=False).find(lambda _: None, [0.5])
     assert found.capacity_per_s == pytest.approx(CAPACITY, rel=0.06)
     assert [one.offered_per_s for one in found.levels] == pytest.approx(
-        [0.5 * found.capacity_per_s, 0.8 * found.capacity_per_s]
+        [0.5 * found.capacity_per_s, 0.8 * found.capacity_per_s, found.capacity_per_s]
     )
     assert found.cpu_per_request_s == pytest.approx(0.001)
+
+
+def test_a_rate_that_is_kept_for_a_moment_only_is_no_capacity(
+    make: Callable[..., Loads], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly_behind(target: Any, dues: Any, **how: Any) -> Any:
+        rates = [stretch.from_per_s for stretch in dues.stretches]
+        lasted = dues.seconds >= QUICK.level_s
+        return SimpleNamespace(stretches=[level(rate if lasted else rate / 1.3) for rate in rates])
+
+    found = make(is_quick=False)
+    monkeypatch.setattr(loads, "run_open", slowly_behind)
+    capacity_per_s = found.find(lambda _: None, [1.0, 1.5]).capacity_per_s
+    assert 0.9 * CAPACITY < capacity_per_s <= CAPACITY
 
 
 def test_a_quick_look_tries_a_few_rates_in_one_go(make: Callable[..., Loads]) -> None:
