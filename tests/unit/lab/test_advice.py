@@ -35,11 +35,12 @@ def test_it_has_all_that_the_mode_needs(case: Case) -> None:
 def test_stored_answers_are_fresh_for_a_period_a_late_start_and_a_run() -> None:
     found = advise(needs(), MEASURED)
     assert found.answers_max_age_s == found.max_age_s == DAY_S + 62
-    assert advise(needs(features=Features.WITH_REQUEST, wants_all=True)).answers_max_age_s is None
+    other = needs(features=Features.WITH_REQUEST, wants_all=True)
+    assert advise(other, MEASURED).answers_max_age_s is None
 
 
 def test_without_a_measurement_it_says_whose_figures_they_are() -> None:
-    found = advise(needs())
+    found = advise(needs(), TYPICAL, is_measured=False)
     assert not found.is_measured
     assert "200 trees" in found.warnings[0]
     assert "twofold lab compare" in found.warnings[0]
@@ -85,9 +86,9 @@ def test_a_load_that_was_not_measured_is_not_called_beyond_it() -> None:
 def test_whole_numbers_are_numbers_like_others() -> None:
     whole = needs(asked_ratio=1, max_age_s=300, slo_s=1, peak_per_s=1, rows_per_day=10)
     parts = needs(asked_ratio=1.0, max_age_s=300.0, slo_s=1.0, peak_per_s=1.0, rows_per_day=10)
-    assert advise(whole) == advise(parts)
-    assert settings_text(advise(whole), whole, "churn") == settings_text(
-        advise(parts), parts, "churn"
+    assert advise(whole, TYPICAL) == advise(parts, TYPICAL)
+    assert settings_text(advise(whole, TYPICAL), whole, "churn") == settings_text(
+        advise(parts, TYPICAL), parts, "churn"
     )
 
 

@@ -71,7 +71,7 @@ def test_several_machines_read_from_a_store_they_share() -> None:
 
 
 def test_what_is_to_be_filled_in_stands_out() -> None:
-    text = settings_text(advise(needs()), needs(), "churn")
+    text = settings_text(advise(needs(), TYPICAL), needs(), "churn")
     for place in (INPUT, KEY):
         (line,) = (line for line in text.splitlines() if place in line)
         assert "replace it" in line

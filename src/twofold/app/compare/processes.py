@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from twofold.app.serve import announced
 from twofold.errors import TwofoldError, problem
@@ -27,6 +28,7 @@ TAIL_CHARS = 600
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes of what rusage counts memory in."""
 PROC = Path("/proc")
+LOOK_S = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Ended:
         ended_at: Just after its end (UTC).
         wall_s: From its start to its end.
         cpu_s: Of it and its children.
-        peak_memory_bytes: Resident, at most, of it or the largest of its children.
+        peak_memory_bytes: Resident, at most.
         out: What it printed.
     """
 
@@ -75,9 +77,10 @@ def run_to_end(words: Sequence[str], folder: Path, *, limit_s: float) -> Ended:
         timer.daemon = True
         timer.start()
         try:
-            # What rusage says of a child is had by waiting for it in this way only.
-            _, status, used = os.wait4(process.pid, 0)
-            wall_s, ended_at = time.perf_counter() - began_s, datetime.now(UTC)
+            with _Peak(process.pid) as peak:
+                # What rusage says of a child is had by waiting for it in this way only.
+                _, status, used = os.wait4(process.pid, 0)
+                wall_s, ended_at = time.perf_counter() - began_s, datetime.now(UTC)
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             timer.cancel()
@@ -86,8 +89,38 @@ def run_to_end(words: Sequence[str], folder: Path, *, limit_s: float) -> Ended:
         got = f"more than {limit_s:g} s" if is_late.is_set() else f"exit code {process.returncode}"
         raise _failed(words, got, err)
     cpu_s = used.ru_utime + used.ru_stime
-    peak_bytes = used.ru_maxrss * RSS_UNIT
+    peak_bytes = peak.found_bytes or used.ru_maxrss * RSS_UNIT
     return Ended(began_at, ended_at, wall_s, cpu_s, peak_bytes, out.read_bytes())
+
+
+class _Peak:
+    """Looks at the most memory that a process has had, until it has ended.
+
+    What rusage says of that begins with what its parent had when it was started.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.found_bytes = 0
+        self._path = PROC / str(pid) / "status"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            try:
+                lines = self._path.read_text(encoding="utf-8").splitlines()
+            except OSError:
+                return
+            sizes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+            self.found_bytes = max([self.found_bytes, *(1024 * size for size in sizes)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,13 @@ def test_a_command_that_ends_is_measured(tmp_path: Path) -> None:
     assert ended.peak_memory_bytes > 1_000_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere rusage alone tells of it")
+def test_the_memory_of_who_compares_is_not_that_of_a_command(tmp_path: Path) -> None:
+    ballast = bytearray(b"x" * (300 << 20))
+    ended = run_to_end(["models", "--json"], tmp_path, limit_s=60.0)
+    assert 0 < ended.peak_memory_bytes < len(ballast)
+
+
 def test_a_command_that_fails_is_told_with_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(TwofoldError, match=r"twofold models nothing: .*exit code 1: error: ") as it:
         run_to_end(["models", "nothing", "--registry", "none"], tmp_path, limit_s=60.0)
