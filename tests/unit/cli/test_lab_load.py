@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from twofold.app import lab_load as app
-from twofold.cli.lab_load import load
+from twofold.cli.root import main
 from twofold.lab.arrivals import Arrivals, Profile
 from twofold.lab.endpoint import Endpoint, Wanted
 from twofold.lab.findings import Latency, Level
@@ -66,7 +66,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(load, [URL, *words])
+    return CliRunner().invoke(main, ["lab", "load", URL, *words], prog_name="twofold")
 
 
 def test_a_rate_is_offered_as_the_flags_say(lab: Lab) -> None:
