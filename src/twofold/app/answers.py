@@ -29,10 +29,6 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _found_elsewhere(_: bytes) -> Stored | None:
-    return None
-
-
 def answers(
     reference: str,
     *,
@@ -90,9 +86,9 @@ class Answers:
         check = RowCheck(predictor.signature)
         self._asking = Asking(predictor.name, predictor.version, names, check, policy)
         # What is mapped is looked up without a detour.
-        self._find_one: Callable[[bytes], Stored | None] = getattr(
-            reader, "find_one", _found_elsewhere
-        )
+        self._find_one: Callable[[bytes], Stored | None] | None = getattr(reader, "find_one", None)
+        if self._asking.wants_others:
+            self._find_one = None  # it doesn't look for features
 
     def __enter__(self) -> Self:
         """Nothing more."""
@@ -133,7 +129,7 @@ class Answers:
             StoreUnavailable: The store doesn't answer, and there is no row.
         """
         ask = Ask(key, max_age_s, row, changes, row_as_of, keep, features)
-        if row is None and changes is None and not features and not self._asking.wants_others:
+        if self._find_one is not None and not ask.wants_features:
             stored = self._find_one(key_of(key))
             if stored is not None:
                 return self._predicted(self._asking.settle(ask, stored, None, self._clock()))

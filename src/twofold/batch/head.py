@@ -44,12 +44,12 @@ def head(source: Input, predictor: Predictor, max_rows: int, *, key: str | None 
     rows = 0
     with contextlib.closing(read_chunks(source, layout.read, plan, first_row=0)) as chunks:
         for chunk in chunks:
-            if rows >= max_rows:
-                break
             is_text = source.format.is_text
             valid = _valid(predictor.signature, layout, prepared(layout, chunk), is_text=is_text)
             found.append(valid.slice(0, max_rows - rows))
             rows += found[-1].num_rows
+            if rows >= max_rows:
+                break
     return pa.Table.from_batches(found) if found else _none(predictor.signature)
 
 

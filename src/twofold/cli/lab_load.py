@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twofold.cli.common import F, command, data, json_option, print_json, talk
+from twofold.errors import ConfigError
 
 if TYPE_CHECKING:
     from twofold.app.lab_load import Limits, Told
@@ -104,8 +105,13 @@ def load(url: str, as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click
     Exit code 1: the generator itself didn't keep up, so that the figures aren't the server's.
     """
     from twofold.app.lab_load import endpoint_of  # noqa: PLC0415 - heavy
-    from twofold.lab.goodput_page import notes_on  # noqa: PLC0415 - as above
+    from twofold.lab.ask import check_url  # noqa: PLC0415 - as above
+    from twofold.lab.goodput_page import notes_on  # noqa: PLC0415
 
+    try:
+        check_url(url)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
     mode = _mode(given)
     limits = _limits(given)
     seconds = given["seconds"] or SECONDS[mode]

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -69,28 +69,41 @@ class Answer:
         return f"{self.status} {text}".strip()
 
 
-def place_of(url: str) -> Place:
-    """Find out where a URL leads; names of hosts are resolved, once.
+def check_url(url: str) -> SplitResult:
+    """Understand a URL; nothing is asked yet.
 
     Raises:
         ConfigError: It is none, or leads where no load can go.
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
+        _ = parts.port  # looked at only now
     except ValueError as error:
         raise ConfigError(problem("URL", "a URL", f"{url!r} ({error})", FIX_URL)) from error
     if parts.scheme == "http+unix" and parts.path and not parts.netloc:
-        # A path of HTTP may follow that of the socket, after a colon.
-        path, _, target = parts.path.partition(":")
-        return Place(path, "localhost", target)
+        return parts
     if parts.scheme == "https":
         fix = "Load the server behind what ends TLS, over http:// or a Unix socket."
         raise ConfigError(problem("URL", "http:// or http+unix://", "https://", fix))
     if parts.scheme != "http" or not parts.hostname:
         raise ConfigError(problem("URL", "http:// or http+unix://", repr(url), FIX_URL))
+    return parts
+
+
+def place_of(url: str) -> Place:
+    """Find out where a URL leads; names of hosts are resolved, once.
+
+    Raises:
+        ConfigError: See `check_url`; or nobody knows its host.
+    """
+    parts = check_url(url)
+    if parts.scheme == "http+unix":
+        # A path of HTTP may follow that of the socket, after a colon.
+        path, _, target = parts.path.partition(":")
+        return Place(path, "localhost", target)
+    host, port = parts.hostname or "", parts.port or 80
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    address = (_resolved(parts.hostname, port or 80), port or 80)
+    address = (_resolved(host, port), port)
     return Place(address, parts.netloc.rpartition("@")[2], "" if target == "/" else target)
 
 
@@ -108,7 +121,7 @@ def ask(address: Address, request: bytes, *, timeout_s: float = TIMEOUT_S) -> An
             return Answer(response.status, response.read(MAX_BODY_BYTES))
     except (OSError, http.client.HTTPException) as error:
         where = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
-        got = str(error) or type(error).__name__
+        got = getattr(error, "strerror", None) or str(error) or type(error).__name__
         fix = "Start the server, or mend the URL."
         raise ConfigError(problem(where, "an answer", got, fix)) from error
 
@@ -135,7 +148,8 @@ def _resolved(host: str, port: int) -> str:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         fix = "Mend the name, or give an IP address."
-        raise ConfigError(problem("URL", f"a host {host!r}", str(error), fix)) from error
+        got = error.strerror or str(error)
+        raise ConfigError(problem("URL", f"a host that is known as {host!r}", got, fix)) from error
     # The first that takes connections: `localhost` may have two, of which a server has one.
     numeric = [str(address[0]) for _, _, _, _, address in found]
     for address in numeric:

@@ -188,3 +188,10 @@ def _limits() -> app.Limits:
     return app.Limits(
         deadline_s=0.1, slo_s=0.1, timeout_s=1, warm_up_s=0, connections=1, processes=1
     )
+
+
+@pytest.mark.parametrize("url", ["nonsense", "https://127.0.0.1:1", "http://:80", "http://h:x"])
+def test_a_url_that_is_none_is_wrong_usage(url: str) -> None:
+    done = CliRunner().invoke(main, ["lab", "load", url, "--rate=50"], prog_name="twofold")
+    assert done.exit_code == 2
+    assert "URL: expected" in done.stderr
