@@ -63,20 +63,6 @@ summary{cursor:pointer;font-size:.85rem;color:var(--soft)}
 @media (max-width:520px){section>.scroll .facts th{white-space:normal;width:6.5rem;min-width:0}
 dd{font-size:1.1rem}
 .figures{grid-template-columns:1fr 1fr}}
-.charts{display:grid;gap:14px;
-grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr))}
-.chart{margin:0;max-width:480px;min-width:0;background:var(--card);border:1px solid var(--line);
-border-radius:8px;padding:12px 14px;break-inside:avoid}
-.chart svg text{font-size:12px}figcaption{font-weight:600;margin-bottom:10px}
-.line,.reference{fill:none;stroke-width:2;stroke-linejoin:round}
-.reference{stroke:var(--soft);stroke-width:1}.area{opacity:.14}
-.s0{fill:var(--s0)}.s1{fill:var(--s1)}.s2{fill:var(--s2)}.s3{fill:var(--s3)}.s4{fill:var(--s4)}
-.l0{stroke:var(--s0)}.l1{stroke:var(--s1);stroke-dasharray:7 3}
-.l2{stroke:var(--s2);stroke-dasharray:2 3}.l3{stroke:var(--s3);stroke-dasharray:8 3 2 3}
-.l4{stroke:var(--s4);stroke-dasharray:4 4}
-:root{--s0:#0072b2;--s1:#c24e00;--s2:#00805c;--s3:#9c4d7b;--s4:#5c6670}
-@media (prefers-color-scheme:dark){:root{--s0:#56b4e9;--s1:#ff9d4d;--s2:#3ecf9f;--s3:#dd9ac0;
---s4:#a0aab2}}
 @media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--now:#9bbfe6;
 --then:#b3400f;--s0:#0072b2;--s1:#c24e00;--s2:#00805c;--s3:#9c4d7b;
 --s4:#444}body{font-size:11pt}.cards{grid-template-columns:1fr 1fr}}

@@ -5,15 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from twofold.lab.compare_costs import ASKED_RATIOS, Derived, work_cost
-from twofold.lab.compare_plots import (
-    Axis,
-    Line,
-    Range,
-    line_plot,
-    log_axis,
-    range_plot,
-    stack_plot,
-)
 from twofold.lab.compare_tables import (
     CAVEATS,
     Table,
@@ -34,31 +25,29 @@ from twofold.lab.compare_tables import (
 from twofold.lab.costs import DayCost, Mode
 from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S
-from twofold.lab.shown import shown_bytes, shown_cost, shown_count, shown_number, shown_time
+from twofold.lab.plots import (
+    PLOT_STYLE,
+    Axis,
+    Line,
+    Range,
+    line_plot,
+    log_axis,
+    range_plot,
+    stack_plot,
+)
+from twofold.lab.shown import (
+    shown_bytes,
+    shown_cost,
+    shown_count,
+    shown_number,
+    shown_tick,
+    shown_time,
+)
 from twofold.page import page, page_text
 
 STYLE = """
-:root{--batch:#2567a8;--live:#b3400f;--stored:#1a7f4b;--a:#2567a8;--b:#7a4fa3;--c:#5c6670;
---d:#b3400f;--e:#1a7f4b;--on:#fff}
-@media (prefers-color-scheme:dark){:root{--batch:#7db4ee;--live:#ff9d66;--stored:#5fd093;
---a:#7db4ee;--b:#c9a5ee;--c:#a0aab2;--d:#ff9d66;--e:#5fd093;--on:#14181b}}
-@media print{:root{--batch:#2567a8;--live:#b3400f;--stored:#1a7f4b;--a:#2567a8;--b:#7a4fa3;
---c:#5c6670;--d:#b3400f;--e:#1a7f4b;--on:#fff}*{print-color-adjust:exact;
--webkit-print-color-adjust:exact}}
 .lead{font-size:1.1rem;max-width:50rem}.lead p{margin:0 0 8px}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(360px,100%),1fr));gap:14px}
-.plots article{padding:12px 12px 8px}.plots td{white-space:nowrap}
 .figures{grid-template-columns:repeat(auto-fit,minmax(min(210px,45%),1fr))}
-svg text.name{fill:var(--ink)}svg text.on{fill:var(--on);font-weight:600}
-path.line{fill:none;stroke-width:2}path.tick{stroke-width:1.5}
-path.mark{stroke:var(--soft);stroke-dasharray:2 3;fill:none}
-.line.batch,.tick.batch,.dot.batch{stroke:var(--batch)}.dot.batch{fill:var(--batch)}
-.line.live,.tick.live,.dot.live{stroke:var(--live)}.dot.live{fill:var(--live)}
-.line.stored,.tick.stored,.dot.stored{stroke:var(--stored)}.dot.stored{fill:var(--stored)}
-.line.ideal{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 3}
-path.line.second{stroke-dasharray:7 3}path.line.third{stroke-dasharray:2 3}
-rect.a{fill:var(--a)}rect.b{fill:var(--b)}rect.c{fill:var(--c)}rect.d{fill:var(--d)}
-rect.e{fill:var(--e)}
 .keys{display:flex;flex-wrap:wrap;gap:2px 14px;margin:6px 0;padding:0;list-style:none;
 font-size:.85rem}.keys li::before{content:"";display:inline-block;width:10px;height:10px;
 margin-right:5px;background:var(--key)}
@@ -68,7 +57,7 @@ td,tbody th{padding:5px 12px 5px 0}caption{text-align:left;color:var(--soft)}
 @media (max-width:520px){section>.scroll tbody th{min-width:5.5rem}
 section>.scroll table{font-size:.8rem}}
 @media print{details:not([open])::details-content{content-visibility:visible;display:block}
-.plots{grid-template-columns:1fr}.plots svg{max-width:430px}.scroll{overflow:visible}
+.scroll{overflow:visible}
 table{font-size:8.5pt}details>summary{display:none}
 section{break-inside:auto}h2{break-after:avoid}.figures{grid-template-columns:repeat(4,1fr)}}
 """.replace("\n", "")
@@ -98,7 +87,7 @@ def render_page(found: Findings, derived: Derived) -> str:
         _section("Where, how, and what to keep in mind", _method(found)),
         "</main>",
     ]
-    return page(title, "".join(parts), STYLE)
+    return page(title, "".join(parts), PLOT_STYLE + STYLE)
 
 
 def _section(title: str, body: str) -> str:
@@ -211,7 +200,7 @@ def _real_time(found: Findings) -> str:
 def _goodput(found: Findings) -> str:
     live = found.real_time
     most = max(level.offered_per_s for level in live.levels)
-    axis = Axis(0.0, most, "offered, requests/s", _short)
+    axis = Axis(0.0, most, "offered, requests/s", shown_tick)
     top = max(level.in_time_per_s for level in live.levels) * 1.15 or 1.0
     points = [(level.offered_per_s, level.in_time_per_s) for level in live.levels]
     lines = [
@@ -222,7 +211,7 @@ def _goodput(found: Findings) -> str:
     slo = shown_time(live.slo_s)
     plot = line_plot(
         f"Answers within {slo} against requests offered, a second", lines, axis,
-        Axis(0.0, top, f"answered within {slo}, requests/s", _short), upright=upright,
+        Axis(0.0, top, f"answered within {slo}, requests/s", shown_tick), upright=upright,
     )  # fmt: skip
     return (
         f"<article><h3>Goodput under load</h3>{plot}"
@@ -240,7 +229,7 @@ def _waits(found: Findings) -> str:
     plot = line_plot(
         "Median and 99th percentile of live answers against requests offered a second",
         [Line("live", p50, "p50", has_dots=True), Line("live second", p99, "p99", has_dots=True)],
-        Axis(0.0, most, "offered, requests/s", _short),
+        Axis(0.0, most, "offered, requests/s", shown_tick),
         log_axis(values, "latency", shown_time, TIME_TICKS),
         level=[(live.slo_s, "objective")],
     )
@@ -253,10 +242,6 @@ def _over(found: Findings, share: str) -> list[tuple[float, float]]:
         for level in found.real_time.levels
         if share in level.latency.percentiles_s
     ]
-
-
-def _short(value: float) -> str:
-    return f"{shown_number(value / 1000)}k" if value >= 1000 else shown_number(value)  # noqa: PLR2004
 
 
 def _costs(derived: Derived) -> str:

@@ -9,13 +9,17 @@ from urllib.parse import quote
 import msgspec
 
 from twofold.lab.capacity import PRECISION_RATIO, is_kept
-from twofold.lab.charts import Series, line_chart
 from twofold.lab.findings import Level
 from twofold.lab.histogram import SHARES
+from twofold.lab.plots import PLOT_STYLE, Axis, Line, line_plot, log_axis
+from twofold.lab.shown import shown_tick, shown_time
 from twofold.page import page, page_text
 
 OFFERED = "offered (requests/s)"
 THREE_DIGITS = 100
+RATE_KINDS = ("stored", "live second", "batch third", "live third")
+SHARE_KINDS = ("batch", "batch second", "stored", "live second", "live")
+"""Styles of the lines, of the rates and of the percentiles: see `plots.PLOT_STYLE`."""
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ def render_goodput(
         f"<header><p>twofold lab load, {at:%Y-%m-%d %H:%M} UTC</p><h1>{title}</h1></header><main>",
         _warnings(curve),
         _figures(curve, levels),
-        _charts(levels),
+        _plots(levels, curve.slo_s),
         _section("The rates of the curve", _table(levels)),
     ]
     if curve.levels and curve.search:
@@ -66,43 +70,59 @@ def render_goodput(
             _section("How the capacity was found", f"{searched}{_table(curve.search)}</details>")
         )
     parts += [_section("How it was measured", _facts(facts)), _download(curve, facts), "</main>"]
-    return page(title, "".join(parts))
+    return page(title, "".join(parts), PLOT_STYLE)
 
 
-def goodput_chart(levels: Sequence[Level]) -> str:
+def goodput_plot(levels: Sequence[Level]) -> str:
     """What was answered in time, shed and failed, over what was offered; and the ideal."""
-    most = max((level.offered_per_s for level in levels), default=1.0)
-    series = [Series("all in time", [(0.0, 0.0), (most, most)], is_reference=True)]
-    in_time = [(level.offered_per_s, level.in_time_per_s) for level in levels]
-    series.append(Series("answered in time", in_time, is_area=True))
-    late = [(x.offered_per_s, x.answered_per_s - x.in_time_per_s) for x in levels]
-    shed = [(level.offered_per_s, level.shed_per_s) for level in levels]
-    failed = [(level.offered_per_s, level.failed_per_s) for level in levels]
-    for name, points in (("late", late), ("shed", shed), ("failed", failed)):
-        if any(y > 0 for _, y in points):
-            series.append(Series(name, points))
-    return line_chart(series, title="Goodput", x_label=OFFERED, y_label="requests/s")
+    most = max([level.offered_per_s for level in levels] or [1.0])
+    lines = [Line("ideal", [(0.0, 0.0), (most, most)], "all in time")]
+    rates = {
+        "answered in time": [level.in_time_per_s for level in levels],
+        "late": [level.answered_per_s - level.in_time_per_s for level in levels],
+        "shed": [level.shed_per_s for level in levels],
+        "failed": [level.failed_per_s for level in levels],
+    }
+    for kind, (name, found) in zip(RATE_KINDS, rates.items(), strict=True):
+        if name == "answered in time" or any(rate > 0 for rate in found):
+            points = [(level.offered_per_s, y) for level, y in zip(levels, found, strict=True)]
+            lines.append(Line(kind, points, name, has_dots=True))
+    return line_plot(
+        f"Goodput: {', '.join(line.name for line in lines)}, over what was offered",
+        lines,
+        Axis(0.0, most, OFFERED, shown_tick),
+        Axis(0.0, most, "requests/s", shown_tick),
+    )
 
 
-def latency_chart(levels: Sequence[Level]) -> str:
+def latency_plot(levels: Sequence[Level], slo_s: float) -> str:
     """The percentiles that the counts bear, over what was offered."""
-    series: list[Series] = []
-    for share in SHARES:
+    lines: list[Line] = []
+    for kind, share in zip(SHARE_KINDS, SHARES, strict=True):
         points = [
-            (level.offered_per_s, level.latency.percentiles_s[share] * 1e3)
+            (level.offered_per_s, level.latency.percentiles_s[share])
             for level in levels
             if share in level.latency.percentiles_s
         ]
         if points:
-            series.append(Series(f"p{share}", points))
-    return line_chart(
-        series, title="Latency of what was answered", x_label=OFFERED, y_label="ms", log_y=True
+            lines.append(Line(kind, points, f"p{share}", has_dots=True))
+    most = max([level.offered_per_s for level in levels] or [1.0])
+    return line_plot(
+        "Percentiles of the latency of what was answered, over what was offered",
+        lines,
+        Axis(0.0, most, OFFERED, shown_tick),
+        log_axis([slo_s, *(y for line in lines for _, y in line.points)], "latency", shown_time),
+        level=[(slo_s, "objective")],
     )
 
 
-def _charts(levels: Sequence[Level]) -> str:
-    both = f"{goodput_chart(levels)}{latency_chart(levels)}"
-    return f'<section><div class="charts">{both}</div></section>'
+def _plots(levels: Sequence[Level], slo_s: float) -> str:
+    return (
+        '<section><div class="plots">'
+        f"<article><h3>Goodput</h3>{goodput_plot(levels)}</article>"
+        f"<article><h3>Latency of what was answered</h3>{latency_plot(levels, slo_s)}</article>"
+        "</div></section>"
+    )
 
 
 def _section(title: str, body: str) -> str:

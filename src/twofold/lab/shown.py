@@ -38,6 +38,11 @@ def shown_number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def shown_tick(value: float) -> str:
+    """A number as an axis has room for it, as `2.5k`."""
+    return f"{shown_number(value / 1000)}k" if value >= 1000 else shown_number(value)  # noqa: PLR2004
+
+
 def shown_count(value: float) -> str:
     """A large number in words, as `2.5 million`."""
     for size, word in LARGE:

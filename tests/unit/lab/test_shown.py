@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.lab.shown import shown_bytes, shown_cost, shown_count, shown_number, shown_time
+from twofold.lab.shown import (
+    shown_bytes,
+    shown_cost,
+    shown_count,
+    shown_number,
+    shown_tick,
+    shown_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +67,9 @@ def test_large_counts_sizes_and_costs_are_in_words() -> None:
     assert shown_bytes(139_000_000) == "139 MB"
     assert shown_bytes(12) == "12 B"
     assert shown_cost(0.04) == "0.04"
+
+
+def test_a_tick_is_short() -> None:
+    assert [shown_tick(value) for value in (0.0, 0.5, 999.0, 2500.0, 1e6)] == [
+        "0", "0.5", "999", "2.5k", "1,000k",
+    ]  # fmt: skip

@@ -20,6 +20,29 @@ CHAR_WIDTH = 6.6
 """Of a text, about; there is nothing here to measure it with."""
 LEGEND_HEIGHT, SWATCH = 16, 26
 MAX_TICKS = 6
+PLOT_STYLE = """
+:root{--batch:#2567a8;--live:#b3400f;--stored:#1a7f4b;--a:#2567a8;--b:#7a4fa3;--c:#5c6670;
+--d:#b3400f;--e:#1a7f4b;--on:#fff}
+@media (prefers-color-scheme:dark){:root{--batch:#7db4ee;--live:#ff9d66;--stored:#5fd093;
+--a:#7db4ee;--b:#c9a5ee;--c:#a0aab2;--d:#ff9d66;--e:#5fd093;--on:#14181b}}
+@media print{:root{--batch:#2567a8;--live:#b3400f;--stored:#1a7f4b;--a:#2567a8;--b:#7a4fa3;
+--c:#5c6670;--d:#b3400f;--e:#1a7f4b;--on:#fff}*{print-color-adjust:exact;
+-webkit-print-color-adjust:exact}}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(360px,100%),1fr));gap:14px}
+.plots article{padding:12px 12px 8px}.plots td{white-space:nowrap}
+svg text.name{fill:var(--ink)}svg text.on{fill:var(--on);font-weight:600}
+path.line{fill:none;stroke-width:2}path.tick{stroke-width:1.5}
+path.mark{stroke:var(--soft);stroke-dasharray:2 3;fill:none}
+.line.batch,.tick.batch,.dot.batch{stroke:var(--batch)}.dot.batch{fill:var(--batch)}
+.line.live,.tick.live,.dot.live{stroke:var(--live)}.dot.live{fill:var(--live)}
+.line.stored,.tick.stored,.dot.stored{stroke:var(--stored)}.dot.stored{fill:var(--stored)}
+.line.ideal{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 3}
+path.line.second{stroke-dasharray:7 3}path.line.third{stroke-dasharray:2 3}
+rect.a{fill:var(--a)}rect.b{fill:var(--b)}rect.c{fill:var(--c)}rect.d{fill:var(--d)}
+rect.e{fill:var(--e)}
+@media print{.plots{grid-template-columns:1fr}.plots svg{max-width:430px}}
+""".replace("\n", "")
+"""Of a page with plots. Colours have the names of what they stand for in a comparison."""
 
 
 @dataclass(frozen=True)

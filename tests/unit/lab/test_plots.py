@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.lab.compare_plots import (
+from twofold.lab.plots import (
     WIDTH,
     Axis,
     Line,
