@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+BROWSER_END_S = 60.0
 
 
 class Raised(Exception):
@@ -55,3 +59,27 @@ def environment(name: str) -> Path:
     if not (folder / ".ready").exists():
         skip(f"needs {folder.name}, which `make conformance` sets up with the network")
     return folder / "bin"
+
+
+@contextlib.contextmanager
+def running_browser(folder: Path) -> Iterator[Client]:
+    """A real browser without a screen, which keeps what it has to in a folder."""
+    chrome, driver = os.environ.get("CHROME", "chromium"), "chromedriver"
+    for command in (chrome, driver):
+        if shutil.which(command) is None:
+            skip(f"needs {command}, as in Debian's packages chromium and chromium-driver")
+    words = [
+        environment("browser") / "python",
+        HERE / "clients" / "browser_client.py",
+        str(shutil.which(chrome)),
+        str(shutil.which(driver)),
+        folder,
+    ]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Client(process)
+        # It closes the browser, too, when there is nothing more to do.
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(BROWSER_END_S) == 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from twofold.lab.engine import native
 from twofold.lab.findings import Findings, read_findings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
-from foreign import HERE, Client, environment, skip
+from foreign import Client, running_browser
 
 LIMIT_S = 300
 PHONE, DESK = (390, 844), (1280, 900)
@@ -132,25 +130,8 @@ def test_what_is_wrong_is_said_before_anything_is_measured(folder: Path) -> None
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    chrome, driver = os.environ.get("CHROME", "chromium"), "chromedriver"
-    for command in (chrome, driver):
-        if shutil.which(command) is None:
-            skip(f"needs {command}, as in Debian's packages chromium and chromium-driver")
-    command = [
-        environment("browser") / "python",
-        HERE / "clients" / "browser_client.py",
-        str(shutil.which(chrome)),
-        str(shutil.which(driver)),
-        tmp_path_factory.mktemp("browser"),
-    ]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Client(process)
-        # It closes the browser, too, when there is nothing more to do.
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(LIMIT_S) == 0
+    with running_browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])

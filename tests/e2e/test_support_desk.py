@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -22,7 +21,7 @@ import pytest
 from server_process import LIMIT_S, address_of, exchange
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
-from foreign import HERE, Client, environment, skip
+from foreign import Client, running_browser
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support_desk"
 MADE = ("customers", "predictions", "registry", "schedules", "store", "__pycache__")
@@ -128,25 +127,8 @@ def place(folder: Path) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    chrome, driver = os.environ.get("CHROME", "chromium"), "chromedriver"
-    for command in (chrome, driver):
-        if shutil.which(command) is None:
-            skip(f"needs {command}, as in Debian's packages chromium and chromium-driver")
-    command = [
-        environment("browser") / "python",
-        HERE / "clients" / "browser_client.py",
-        str(shutil.which(chrome)),
-        str(shutil.which(driver)),
-        tmp_path_factory.mktemp("browser"),
-    ]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Client(process)
-        # It closes the browser, too, when there is nothing more to do.
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(LIMIT_S) == 0
+    with running_browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 def chance(text: str) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from counted_server import BARE, CHURN, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.app.endpoint import Endpoint, Reply
 from twofold.app.top import Activity, between, watch
 from twofold.errors import ConfigError
-from twofold.lab.scrape import Scrape, parsed
 from twofold.serving.metrics import (
     CONNECTIONS,
     DEATHS,
@@ -24,30 +24,7 @@ from twofold.serving.metrics import (
     RESTARTS,
     ROWS,
     WAITING,
-    Metrics,
-    layout_for,
 )
-from twofold.wire.exposition import exposition
-
-CHURN = ("churn", "1")
-BARE = f'{REQUESTS}{{model="churn",version="1",outcome="ok"}}'
-
-
-class Server:
-    """The metrics of a real server, without the server."""
-
-    def __init__(self, *models: tuple[str, str]) -> None:
-        layout = layout_for(models or (CHURN,), (200, 422, 500, 503))
-        self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), 0)
-
-    def add(self, family: str, *labels: str, amount: float = 1.0) -> None:
-        self.metrics.add(self.metrics.layout.slot(family, *labels), amount)
-
-    def observe(self, family: str, *labels: str, value_s: float) -> None:
-        self.metrics.observe(self.metrics.layout.slot(family, *labels), value_s)
-
-    def look(self, at_s: float) -> Scrape:
-        return parsed(exposition(self.metrics).decode(), at_s=at_s)
 
 
 class Clock:

@@ -7,38 +7,15 @@ from bisect import bisect_left
 from itertools import accumulate, pairwise
 
 import pytest
+from counted_server import CHURN, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.lab.scrape import Scrape, grown, parsed, quantile
+from twofold.lab.scrape import grown, parsed, quantile
 from twofold.serving.metrics import (
     BOUNDS_S,
     DURATION,
-    REQUESTS,
-    Metrics,
-    layout_for,
 )
-from twofold.wire.exposition import exposition
-
-CHURN = ("churn", "1")
-BARE = f'{REQUESTS}{{model="churn",version="1",outcome="ok"}}'
-
-
-class Server:
-    """The metrics of a real server, without the server."""
-
-    def __init__(self, *models: tuple[str, str]) -> None:
-        layout = layout_for(models or (CHURN,), (200, 422, 500, 503))
-        self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), 0)
-
-    def add(self, family: str, *labels: str, amount: float = 1.0) -> None:
-        self.metrics.add(self.metrics.layout.slot(family, *labels), amount)
-
-    def observe(self, family: str, *labels: str, value_s: float) -> None:
-        self.metrics.observe(self.metrics.layout.slot(family, *labels), value_s)
-
-    def look(self, at_s: float) -> Scrape:
-        return parsed(exposition(self.metrics).decode(), at_s=at_s)
 
 
 def test_comments_blank_lines_and_families_that_nobody_knows_are_no_trouble() -> None:
