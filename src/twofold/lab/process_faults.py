@@ -119,9 +119,9 @@ def _cause_of_block(seen: Span) -> tuple[list[str], str]:
     slow = [(item, longest) for item in seen.last.models if (longest := _longest_here(item))]
     if slow:
         item, longest_s = max(slow, key=lambda pair: pair[1])
-        up_to = f"more than {time(longest_s)}"
+        some = f"some took more than {time(longest_s)}, since the server started"
         return (
-            [f"predictions of {item.name} in the event loop: some took {up_to}"],
+            [f"predictions of {item.name} in the event loop: {some}"],
             (
                 f"{item.name} was quick when it was loaded, so it is predicted in the event loop. "
                 "Mend what makes it slow now and then: a look-up, a lock, a large row. Until then "
