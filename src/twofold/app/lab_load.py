@@ -12,7 +12,7 @@ import msgspec
 
 from twofold.errors import ConfigError, problem
 from twofold.lab.arrivals import Arrivals, Profile, level
-from twofold.lab.capacity import MAX_PER_S, find_capacity, is_kept
+from twofold.lab.capacity import MAX_PER_S, find_capacity, is_kept, kept_for_longer
 from twofold.lab.endpoint import Endpoint, Wanted, find_endpoint
 from twofold.lab.findings import Level
 from twofold.lab.generator import Stopped, run_closed, run_open
@@ -24,6 +24,8 @@ CURVE_RATIOS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 MIN_SECONDS = 2.0
 ENOUGH_REQUESTS = 1100
 """So that p99 says something."""
+LONGER = 2.0
+"""A capacity is offered for so many times as long as the levels that it was found from."""
 MAX_SEARCH_S = 10.0
 """Of a level of the search."""
 TRIES = 3
@@ -137,8 +139,8 @@ def search_capacity(
     """
     levels: list[Level] = []
 
-    def measure(rate_per_s: float) -> Level:
-        found, was_stopped = offer(endpoint, rate_per_s, limits, seconds, told)
+    def measure(rate_per_s: float, for_s: float = seconds) -> Level:
+        found, was_stopped = offer(endpoint, rate_per_s, limits, for_s, told)
         if was_stopped:
             raise _Ended
         levels.append(found)
@@ -147,6 +149,11 @@ def search_capacity(
     try:
         first = start_per_s or _first_rate(endpoint, limits, told)
         capacity, found = find_capacity(measure, slo_s=limits.slo_s, start_per_s=first)
+        if capacity:
+            capacity, held = kept_for_longer(
+                lambda rate: measure(rate, LONGER * seconds), capacity, slo_s=limits.slo_s
+            )
+            found = _ascending([*found, held])
     except _Ended:
         kept = [item.offered_per_s for item in levels if is_kept(item, limits.slo_s)]
         return Search(max(kept, default=0.0), _ascending(levels), "", was_stopped=True)

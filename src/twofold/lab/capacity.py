@@ -11,6 +11,7 @@ MIN_IN_TIME_RATIO = 0.99
 PRECISION_RATIO = 0.05
 MAX_PER_S = 1e6
 MIN_PER_S = 0.5
+STEP_DOWN, MAX_STEPS_DOWN = 0.93, 6
 
 
 def is_kept(level: Level, slo_s: float) -> bool:
@@ -70,3 +71,27 @@ def find_capacity(
         else:
             lost = middle
     return kept, sorted(levels, key=lambda level: level.offered_per_s)
+
+
+def kept_for_longer(
+    measure: Callable[[float], Level], capacity_per_s: float, *, slo_s: float
+) -> tuple[float, Level]:
+    """Offer a capacity for longer than it was found in, and less than it until that is kept.
+
+    A server that falls behind slowly keeps up for a moment.
+
+    Args:
+        measure: Offers a rate (requests/s) for longer, and tells what came of it.
+        capacity_per_s: What `find_capacity` found.
+        slo_s: What p99 is held to.
+
+    Returns:
+        The rate that was kept, or the last one that was tried; and what came of it.
+    """
+    level = measure(capacity_per_s)
+    for _ in range(MAX_STEPS_DOWN):
+        if is_kept(level, slo_s):
+            break
+        capacity_per_s *= STEP_DOWN
+        level = measure(capacity_per_s)
+    return capacity_per_s, level

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.lab.capacity import find_capacity, is_kept
+from twofold.lab.capacity import find_capacity, is_kept, kept_for_longer
 from twofold.lab.findings import Latency, Level
 
 SLO_S = 0.1
@@ -72,3 +72,23 @@ def test_a_level_is_kept_by_p99_and_by_what_was_in_time(given: Level, kept: bool
 def test_where_the_count_bears_no_p99_the_longest_time_stands_for_it() -> None:
     latency = Latency(count=50, mean_s=0.01, max_s=0.2, percentiles_s={"50": 0.01})
     assert not is_kept(msgspec.structs.replace(level(5), latency=latency), SLO_S)
+
+
+def test_what_is_kept_for_longer_stays_the_capacity() -> None:
+    assert kept_for_longer(level, 800.0, slo_s=SLO_S) == (800.0, level(800.0))
+
+
+def test_less_is_offered_until_it_is_kept_for_longer_but_not_for_ever() -> None:
+    tried: list[float] = []
+
+    def measure(rate: float) -> Level:
+        tried.append(rate)
+        return level(rate, p99_s=0.01 if rate <= 1_000 else 0.2)
+
+    capacity, held = kept_for_longer(measure, 1_150.0, slo_s=SLO_S)
+    assert 930 < capacity <= 1_000
+    assert held.offered_per_s == capacity == tried[-1]
+    assert tried == sorted(tried, reverse=True)
+    tried.clear()
+    kept_for_longer(measure, 1e5, slo_s=SLO_S)
+    assert len(tried) == 7

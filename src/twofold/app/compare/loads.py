@@ -12,7 +12,7 @@ from twofold.app.compare.plan import Plan
 from twofold.app.compare.processes import Serving
 from twofold.errors import ConfigError
 from twofold.lab import arrivals
-from twofold.lab.capacity import find_capacity, is_kept
+from twofold.lab.capacity import find_capacity, is_kept, kept_for_longer
 from twofold.lab.findings import Latency, Level
 from twofold.lab.generator import Target, run_closed, run_open
 from twofold.lab.parts import latency_of
@@ -24,7 +24,6 @@ STEPS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)
 """Of what a closed loop got: what is tried in a quick look."""
 HIGHEST_TRIED = 2.0
 """Of what a closed loop got: no more is looked for."""
-STEP_DOWN, MAX_STEPS_DOWN = 0.93, 6
 CPU_LEVEL = 0.8
 """The share of the capacity at which the CPU of a request is told."""
 SURELY_KEPT = 0.9
@@ -154,7 +153,11 @@ class Loads:
         levels: list[Level] = []
         if not self.is_quick:
             say(0.6)
-            capacity_per_s, held = self._confirmed(capacity_per_s)
+            capacity_per_s, held = kept_for_longer(
+                lambda rate: self._held_to(rate, self.plan.level_s),
+                capacity_per_s,
+                slo_s=self.slo_s,
+            )
             levels.append(held)
         say(0.65)
         cpu_s, level = self._cpu(CPU_LEVEL * capacity_per_s)
@@ -186,9 +189,11 @@ class Loads:
             nonlocal tried
             tried += 1
             say(0.6 * min(1.0, tried / 9))
-            level = self._held_to(rate_per_s)
+            level = self._held_to(rate_per_s, self.plan.search_s)
+            if is_kept(level, self.slo_s):
+                return level
             # Once more: a moment in which the machine did something else says nothing of a server.
-            return level if is_kept(level, self.slo_s) else self._held_to(rate_per_s)
+            return self._held_to(rate_per_s, self.plan.search_s)
 
         return find_capacity(
             measure,
@@ -196,19 +201,6 @@ class Loads:
             start_per_s=peak_per_s * HIGHEST_TRIED / 2,
             max_per_s=peak_per_s * HIGHEST_TRIED,
         )
-
-    def _confirmed(self, capacity_per_s: float) -> tuple[float, Level]:
-        """Offer the capacity for longer, and less until it is kept.
-
-        A server that falls behind slowly keeps the objective for a moment.
-        """
-        level = self._offer([capacity_per_s], self.plan.level_s)[0]
-        for _ in range(MAX_STEPS_DOWN):
-            if is_kept(_as_valid(level), self.slo_s):
-                break
-            capacity_per_s *= STEP_DOWN
-            level = self._offer([capacity_per_s], self.plan.level_s)[0]
-        return capacity_per_s, level
 
     def _climb(self, peak_per_s: float) -> tuple[float, list[Level]]:
         """Try a few rates in one go, which is quick and tells it to about 20 %.
@@ -224,13 +216,13 @@ class Loads:
                 return max(kept), levels
         return 0.0, levels
 
-    def _held_to(self, rate_per_s: float) -> Level:
+    def _held_to(self, rate_per_s: float, seconds: float) -> Level:
         """Offer a rate to see whether it keeps the objective.
 
         A generator that is late only ever adds to the latency, which is counted from when a request
         was due: what kept the objective in spite of it has kept it.
         """
-        [level] = self._offer([rate_per_s], self.plan.search_s)
+        [level] = self._offer([rate_per_s], seconds)
         kept = _as_valid(level)
         return kept if is_kept(kept, self.slo_s) else level
 
