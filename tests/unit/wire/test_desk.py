@@ -97,7 +97,13 @@ class Side:
         pointer: Any = type(model)(1)
         pointer.quick = quick_point
         point = Served(record_of("point", "1", POINT, VALUE), self.metrics, model=pointer)
-        service = Service([served, point], self.metrics, clock=lambda: self.now_s)
+        self.lag_s = 0.0
+        service = Service(
+            [served, point],
+            self.metrics,
+            clock=lambda: self.now_s,
+            lag_s=lambda _: self.lag_s,
+        )
         service.ready()
         self.routes = Routes(service, ServeSettings(**changes), access=Access(), version="9.9")
         common = list(self.routes.common()) if has_desk else []
@@ -398,8 +404,23 @@ def test_leaving_server_says_so_to_common_requests_too(sides: tuple[Side, Side])
     assert b"Connection: close" in first
 
 
-def test_short_deadlines_keys_and_missing_parts_leave_no_desk(bench: Any) -> None:
-    assert list(Side(bench, has_desk=True, deadline_s=0.1).routes.common()) == []
+@pytest.mark.parametrize(("deadline_s", "status"), [(0.1, b"503"), (0.2, b"200"), (1.0, b"200")])
+def test_a_loop_that_is_too_late_for_a_short_deadline_refuses_natively_read_requests_too(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, deadline_s: float, status: bytes
+) -> None:
+    monkeypatch.setattr("twofold.wire.infer.random", lambda: 0.5)
+    sides = [Side(bench, has_desk=has, deadline_s=deadline_s) for has in (True, False)]
+    assert len(list(sides[0].routes.common())) > 0
+    for lag_s, expected in ((0.0, b"200"), (0.15, status), (0.0, b"200")):
+        for side in sides:
+            side.lag_s = lag_s
+        first, second = (side.answer(COMMON["a list"]) for side in sides)
+        assert first == second
+        assert first.startswith(b"HTTP/1.1 " + expected)
+    assert sides[0].totals() == sides[1].totals()
+
+
+def test_missing_parts_leave_no_desk(bench: Any) -> None:
     side = Side(bench, has_desk=False)
     common = list(side.routes.common())
     assert make_desk(side.connections._scan, None, lambda: 0.0, common) is None
