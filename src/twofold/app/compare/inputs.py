@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from twofold.batch.inputs import Input
+from twofold.lab.requests import Protocol, body_of, key_target, path_of, request_of
 from twofold.model import arrow
 
 ROW_KEY = "twofold_row"
@@ -110,26 +108,12 @@ def write_keyed(rows: pa.Table, path: Path, *, at_least: int = 0) -> Path:
 
 def predict_requests(rows: pa.Table, model: str, host: str) -> list[bytes]:
     """Make a request of each row: its prediction alone is asked for."""
-    head = (
-        f"POST /v1/models/{model}/predict HTTP/1.1\r\nHost: {host}\r\n"
-        "Content-Type: application/json\r\n"
-    )
-    return [
-        b"%bContent-Length: %d\r\n\r\n%b" % (head.encode(), len(body), body)
-        for body in (msgspec.json.encode({"row": row}) for row in plain_rows(rows))
-    ]
+    path = path_of(Protocol.TWOFOLD, model)
+    bodies = (body_of(Protocol.TWOFOLD, row) for row in rows.to_pylist())
+    return [request_of(path, host=host, body=body) for body in bodies]
 
 
 def answer_requests(keys: list[str], model: str, host: str) -> list[bytes]:
     """Make a request for what is stored for each key."""
-    return [
-        (
-            f"GET /v1/models/{model}/answers/{quote(key, safe='')} HTTP/1.1\r\nHost: {host}\r\n\r\n"
-        ).encode()
-        for key in keys
-    ]
-
-
-def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
-    """Rows as callers have them."""
-    return rows.to_pylist()
+    path = path_of(Protocol.ANSWERS, model)
+    return [request_of(key_target(path, key), host=host, body=None) for key in keys]

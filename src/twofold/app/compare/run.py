@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Callable, Generator
@@ -19,7 +20,6 @@ from twofold.app.compare.batch import UNTOLD, Batches, Ran, measure_batch
 from twofold.app.compare.inputs import (
     ROW_KEY,
     answer_requests,
-    plain_rows,
     predict_requests,
     write_keyed,
 )
@@ -165,16 +165,20 @@ class _Comparison:
     def publish(self, ran: Ran) -> _Published:
         self._say("publishing the predictions", SHARES["batch"][1])
         key, plan = self._request.key, self._plan
-        rows = head(self._source, self._predictor, plan.key_rows, key=key)
+
+        @functools.cache
+        def rows() -> pa.Table:
+            return head(self._source, self._predictor, plan.key_rows, key=self._request.key)
+
         if key is None:
             key = ROW_KEY
-            ran = self._keyed(rows, "keyed")
+            ran = self._keyed(rows(), "keyed")
         ended = self._published(ran, self.store)
         scaling = None
         if ran.manifest.rows_predicted < plan.publish_rows:
             self._say("publishing more of them", SHARES["batch"][1])
             # In a store of its own: what is asked for is the other one.
-            more = self._keyed(rows, "keyed-large", at_least=plan.publish_rows)
+            more = self._keyed(rows(), "keyed-large", at_least=plan.publish_rows)
             large = self._published(more, self._folder / "store-large")
             scaling = scaling_of(_taken(ran, ended), _taken(more, large))
         waited_s = (ran.ended.ended_at - ran.manifest.as_of).total_seconds()
@@ -239,7 +243,7 @@ class _Comparison:
         )
 
     def _in_process(self) -> Latency:
-        rows = plain_rows(self._rows)
+        rows = self._rows.to_pylist()
         predict = self._predictor.predict_one
         calls = ((lambda row=row: predict(row)) for row in itertools.cycle(rows))
         return latency_of(timed(iter(calls), seconds=self._plan.in_process_s, warm_up=WARM_UP))

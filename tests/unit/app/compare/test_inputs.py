@@ -94,4 +94,5 @@ def test_requests_are_whole_and_say_how_long_they_are() -> None:
     assert f"Content-Length: {len(body)}".encode() in head
     assert msgspec.json.decode(body) == {"row": {"x": 1.5, "note": "a"}}
     [asked] = answer_requests(["a/b ?"], "churn", "h:1")
-    assert asked == b"GET /v1/models/churn/answers/a%2Fb%20%3F HTTP/1.1\r\nHost: h:1\r\n\r\n"
+    assert asked.startswith(b"GET /v1/models/churn/answers/a%2Fb%20%3F HTTP/1.1\r\nHost: h:1\r\n")
+    assert asked.endswith(b"\r\n\r\n")
