@@ -217,7 +217,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failed(words: Sequence[str], got: str, said: Path) -> TwofoldError:
-    text = " ".join(said.read_text(encoding="utf-8", errors="replace").split())
+    text = " ".join(said.read_text(encoding="utf-8", errors="replace").split()).rstrip(".")
     got += f": {text[-TAIL_CHARS:]}" if text else ""
     where = f"twofold {' '.join(words[:2])}"
     return TwofoldError(problem(where, "it to run", got, "Mend that; then compare again."))
