@@ -37,6 +37,8 @@ SECONDS = 1.2
 """How long the doctor looks."""
 ROW_S = 0.02
 """What a row of the model `steady` costs, whenever it is asked."""
+LOAD_S = 5.0
+"""How long `steady` takes to load when it is told to."""
 KEYS = [f"customer-{number}" for number in range(50)]
 PREDICT = "/v1/models/{}/predict"
 ANSWERS = "/v1/models/doubler/answers"
@@ -47,6 +49,9 @@ ODD = -12345.5
 # Packing asks it a thousand times: it takes its time only when that is over.
 STEADY = """
 import os, time
+
+if os.path.exists({loading!r}):
+    time.sleep({load_s})
 
 def predict(row):
     if os.path.exists({packed!r}):
@@ -89,7 +94,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("doctor")
     pack_doubler(folder, "e2e_doctor")
     codes = {
-        "steady": STEADY.format(packed=str(folder / "packed"), row_s=ROW_S, odd=ODD),
+        "steady": STEADY.format(
+            packed=str(folder / "packed"),
+            row_s=ROW_S,
+            odd=ODD,
+            loading=str(folder / "loading"),
+            load_s=LOAD_S,
+        ),
         "moody": MOODY.format(slow=str(folder / "slow"), odd=ODD),
     }
     for module, code in codes.items():
@@ -256,6 +267,35 @@ def test_model_that_became_slow_is_named_with_its_stage_and_what_it_took_when_pa
     assert any(item.startswith("the same when it was packed: ") for item in found["evidence"])
 
 
+def test_requests_that_take_longest_to_read_are_named_with_their_stage(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Thousands of rows at once for a model that is done with each in a microsecond."""
+    names = [f"field_{number}" for number in range(30)]
+    script = """
+import numpy as np, pandas as pd, twofold
+from sklearn.tree import DecisionTreeRegressor
+
+rows = np.random.default_rng(1).normal(size=(100, {fields}))
+sample = pd.DataFrame(rows, columns=[f"field_{{number}}" for number in range({fields})])
+model = DecisionTreeRegressor(max_depth=2).fit(sample, rows.sum(axis=1))
+twofold.pack(model, name="wide", sample=sample, registry="registry")
+"""
+    command = [sys.executable, "-c", script.format(fields=len(names))]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=LIMIT_S)
+    with started(tmp_path, "wide", "--workers=1") as server:
+        body = {"rows": [dict.fromkeys(names, 0.5)] * 5_000}
+        headers = {"X-Twofold-Deadline-Ms": "10000"}
+        with Load(server, PREDICT.format("wide"), body, per_s=4, headers=headers).asking():
+            # The first one waits for the process that large ones are predicted in.
+            series = 'twofold_request_duration_seconds_count{model="wide",version="1",outcome="ok"}'
+            until(lambda: server.metric(series) >= 2, "two answers")
+            found = first_of(server.url, tmp_path)
+    assert (found["fault"], found["severity"]) == ("slow_model", "fault")
+    assert "most of their time in the stage parse and encode" in found["what"]
+    assert "rows of a request, mean: 5,000.0" in found["evidence"]
+
+
 def test_model_that_fails_is_named(folder: Path) -> None:
     with started(folder, "steady", "--workers=1") as server:
         bad = Load(server, PREDICT.format("steady"), {"row": {"amount": ODD}}, per_s=10)
@@ -345,6 +385,23 @@ def test_process_of_a_model_that_died_is_named(folder: Path) -> None:
         until(lambda: server.metric(series) == 1, "the death to be seen")
         found = first_of(server.url, folder)
     assert (found["fault"], found["severity"]) == ("model_restarts", "fault")
+
+
+def test_server_that_is_not_ready_is_named_behind_the_death_that_made_it_so(folder: Path) -> None:
+    with started(folder, "steady", "--workers=1") as server:
+        [worker] = server.workers()
+        [process] = children(worker)
+        try:
+            (folder / "loading").touch()
+            os.kill(process, signal.SIGKILL)
+            until(lambda: server.ask("GET", "/v2/health/ready")[0] == 503, "it not to be ready")
+            said = doctor(server.url, folder)
+        finally:
+            (folder / "loading").unlink()
+        assert [found["fault"] for found in said["findings"]] == ["model_restarts", "not_ready"]
+        until(lambda: server.ask("GET", "/v2/health/ready")[0] == 200, "it to be ready again")
+        again = doctor(server.url, folder)
+    assert [found["fault"] for found in again["findings"]] == ["model_restarts"]
 
 
 def test_connections_near_their_limit_and_a_version_that_cannot_be_loaded_are_named(
