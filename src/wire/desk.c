@@ -33,6 +33,9 @@ typedef struct {
 struct route {
     PyObject *learn, *quick; /* NULL: it is not answered here */
     PyObject *gate;          /* NULL: it is not refused here */
+    PyObject *lag;           /* how late the loop is at an instant */
+    double allowed_s;        /* that a request may take which doesn't say so itself */
+    int minds_lag;           /* whether that is so short that a late loop matters */
     struct answered_slots answered;
     struct refused_slots refused;
     Py_ssize_t max_body_bytes;
@@ -63,6 +66,7 @@ static void route_free(PyObject *capsule) {
     Py_XDECREF(route->learn);
     Py_XDECREF(route->quick);
     Py_XDECREF(route->gate);
+    Py_XDECREF(route->lag);
     PyMem_Free(route);
 }
 
@@ -100,22 +104,26 @@ static void desk_dealloc(Desk *self) {
 }
 
 PyDoc_STRVAR(add_doc,
-"add(target, learn, quick, gate, answered, refused, max_body_bytes)\n--\n\n"
+"add(target, learn, quick, gate, deadline, answered, refused, max_body_bytes)\n--\n\n"
 "Answer POST requests for a target: `learn` gives the form of a body, whose JSON is as long as a\n"
 "header says or None, or None; `quick` gives the prediction of a row, or None. A `gate` refuses\n"
-"them while it is closed. Both `learn` and `quick`, or `gate`, may be None. The slots of the tally\n"
+"them while it is closed. Both `learn` and `quick`, or `gate`, may be None. `deadline` is: how\n"
+"late the loop is at an instant; the seconds a request may take that doesn't say so; and whether\n"
+"that is so short that `quick` isn't for a loop that is later. The slots of the tally\n"
 "are `answered`: responses, requests, rows, duration, queue, predict; and `refused`: responses,\n"
 "requests, duration. Larger bodies are left to others.");
 
 static PyObject *given(PyObject *item) { return item == Py_None ? NULL : Py_NewRef(item); }
 
 static PyObject *desk_add(Desk *self, PyObject *args) {
-    PyObject *target, *learn, *quick, *gate;
+    PyObject *target, *learn, *quick, *gate, *lag;
+    double allowed_s;
+    int minds_lag;
     struct answered_slots answered;
     struct refused_slots refused;
     Py_ssize_t max_body_bytes;
-    if (!PyArg_ParseTuple(args, "SOOO(nnnnnn)(nnn)n", &target, &learn, &quick, &gate,
-                          &answered.response, &answered.ok, &answered.rows, &answered.duration,
+    if (!PyArg_ParseTuple(args, "SOOO(Odp)(nnnnnn)(nnn)n", &target, &learn, &quick, &gate, &lag,
+                          &allowed_s, &minds_lag, &answered.response, &answered.ok, &answered.rows, &answered.duration,
                           &answered.queue, &answered.predict, &refused.response, &refused.outcome,
                           &refused.duration, &max_body_bytes))
         return NULL;
@@ -138,6 +146,9 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
     route->learn = given(learn);
     route->quick = given(quick);
     route->gate = given(gate);
+    route->lag = Py_NewRef(lag);
+    route->allowed_s = allowed_s;
+    route->minds_lag = minds_lag;
     route->answered = answered;
     route->refused = refused;
     route->max_body_bytes = max_body_bytes;
@@ -188,36 +199,41 @@ static PyObject *desk_set_date(Desk *self, PyObject *line) {
     Py_RETURN_NONE;
 }
 
-/* How long a header says the JSON of a body is; nobody's is, if it isn't plainly a number. */
-static Py_ssize_t length_of(const uint8_t *digits, uint32_t count) {
-    Py_ssize_t length = 0;
+/* What a header says in digits: how long the JSON of a body is, or the milliseconds that a request
+ * may take; more than any is, if it isn't plainly a number. */
+static Py_ssize_t number_of(const uint8_t *digits, uint32_t count) {
+    Py_ssize_t number = 0;
     if (!count || count > 9) return PY_SSIZE_T_MAX;
     for (uint32_t i = 0; i < count; i++) {
         if (digits[i] < '0' || digits[i] > '9') return PY_SSIZE_T_MAX;
-        length = length * 10 + (digits[i] - '0');
+        number = number * 10 + (digits[i] - '0');
     }
-    return length;
+    return number;
 }
 
-/* What the headers of a common request say: how long its JSON is, and whether it asks for times. */
+#define MAX_DEADLINE_MS 3600000 /* as of twofold.wire.infer */
+
+/* What the headers of a common request say: how long its JSON is, the seconds it may take or 0, and
+ * whether it asks for times. */
 struct asked {
     Py_ssize_t json_bytes;
+    double allowed_s;
     int timing;
 };
 
 /* Whether no header asks for anything but the usual answer to JSON, or to JSON of a length that is
- * then found, or how long the answer took. */
+ * then found, in time, or how long the answer took. */
 static int asks_nothing(const uint8_t *bytes, const struct plain *plain, struct asked *asked) {
     static const char own[] = "x-twofold-", json[] = "application/json",
                       octets[] = "application/octet-stream";
     int is_json = 1;
-    *asked = (struct asked){NO_LENGTH, 0};
+    *asked = (struct asked){NO_LENGTH, 0.0, 0};
     for (uint32_t i = 0; i < plain->n_headers; i++) {
         const struct plain_header *header = &plain->headers[i];
         const uint8_t *value = bytes + header->value.first;
         switch (header->known) {
         case NAME_INFERENCE_LENGTH:
-            asked->json_bytes = length_of(value, header->value.size);
+            asked->json_bytes = number_of(value, header->value.size);
             break;
         case NAME_CONTENT_TYPE:
             is_json = header->value.size == sizeof json - 1 && !memcmp(value, json, sizeof json - 1);
@@ -227,8 +243,12 @@ static int asks_nothing(const uint8_t *bytes, const struct plain *plain, struct 
             break;
         case NAME_AUTHORIZATION:
         case NAME_CONTENT_ENCODING:
-        case NAME_DEADLINE_MS:
         case NAME_X_REQUEST_ID: return 0;
+        case NAME_DEADLINE_MS: {
+            const Py_ssize_t allowed_ms = number_of(value, header->value.size);
+            if (!allowed_ms || allowed_ms > MAX_DEADLINE_MS) return 0;
+            asked->allowed_s = (double)allowed_ms / 1000;
+        } break;
         case NAME_OTHER: {
             if (timing_asked(bytes, header)) {
                 asked->timing = 1;
@@ -402,12 +422,25 @@ static PyObject *answered(const Desk *self, struct route *route, const struct pl
     return reply;
 }
 
+/* Whether the loop is no later than a request may take, as far as that matters to it. */
+static int is_in_time(const struct route *route, const struct asked *asked, PyObject *now) {
+    if (!asked->allowed_s && !route->minds_lag) return 1;
+    PyObject *told = PyObject_CallOneArg(route->lag, now);
+    const double lag_s = told ? PyFloat_AsDouble(told) : 0.0;
+    Py_XDECREF(told);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    return lag_s <= (asked->allowed_s ? asked->allowed_s : route->allowed_s);
+}
+
 /* The refusal of a request; NULL, without an error, if it isn't to be refused here. */
 static PyObject *refused(const Desk *self, const struct route *route, const struct plain *plain,
-                         double received_s) {
+                         double allowed_s, double received_s) {
     const double now_s = now_of(self);
     PyObject *reply = NULL;
-    if (!PyErr_Occurred() && gate_refuses(route->gate, plain->body.size, now_s)) {
+    if (!PyErr_Occurred() && gate_refuses(route->gate, plain->body.size, allowed_s, now_s)) {
         PyObject *const parts[] = {gate_before(route->gate), self->date,
                                    scan_connection(self->scanner, plain), gate_after(route->gate)};
         Py_ssize_t size = 0;
@@ -487,8 +520,10 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
         const double received_s = PyFloat_AS_DOUBLE(args[1]);
         body.span = plain.body;
         body.json_bytes = asked.json_bytes;
-        if (route->gate) reply = refused(self, route, &plain, received_s);
-        if (!reply && route->quick) reply = answered(self, route, &plain, &body, received_s, asked.timing);
+        const double allowed_s = asked.allowed_s ? asked.allowed_s : route->allowed_s;
+        if (route->gate) reply = refused(self, route, &plain, allowed_s, received_s);
+        if (!reply && route->quick && is_in_time(route, &asked, args[1]))
+            reply = answered(self, route, &plain, &body, received_s, asked.timing);
     }
     Py_XDECREF(capsule);
     return reply ? reply : scan_request(self->scanner, args[0], args[1], &plain);

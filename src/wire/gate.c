@@ -4,6 +4,7 @@ typedef struct {
     PyObject_HEAD
     double until_s; /* 0: it is open */
     Py_ssize_t least_bytes;
+    double allowed_s;
     PyObject *before, *after;
 } Gate;
 
@@ -20,18 +21,21 @@ static void gate_dealloc(Gate *self) {
 }
 
 PyDoc_STRVAR(close_doc,
-"close(until_s, least_bytes, before, after)\n--\n\n"
-"Refuse requests of `least_bytes` of body or more until then, or until it is opened. `before` and\n"
-"`after` are the bytes of the refusal around its header lines about date and connection.");
+"close(until_s, least_bytes, allowed_s, before, after)\n--\n\n"
+"Refuse requests of `least_bytes` of body or more that may take `allowed_s` at most, until then, or\n"
+"until it is opened. `before` and `after` are the bytes of the refusal around its header lines about\n"
+"date and connection.");
 
 static PyObject *gate_close(Gate *self, PyObject *args) {
-    double until_s;
+    double until_s, allowed_s;
     Py_ssize_t least_bytes;
     PyObject *before, *after;
-    if (!PyArg_ParseTuple(args, "dnSS", &until_s, &least_bytes, &before, &after)) return NULL;
+    if (!PyArg_ParseTuple(args, "dndSS", &until_s, &least_bytes, &allowed_s, &before, &after))
+        return NULL;
     Py_XSETREF(self->before, Py_NewRef(before));
     Py_XSETREF(self->after, Py_NewRef(after));
     self->least_bytes = least_bytes;
+    self->allowed_s = allowed_s;
     self->until_s = until_s;
     Py_RETURN_NONE;
 }
@@ -43,9 +47,9 @@ static PyObject *gate_open(Gate *self, PyObject *Py_UNUSED(none)) {
     Py_RETURN_NONE;
 }
 
-int gate_refuses(PyObject *gate, Py_ssize_t body_bytes, double now_s) {
+int gate_refuses(PyObject *gate, Py_ssize_t body_bytes, double allowed_s, double now_s) {
     const Gate *self = (Gate *)gate;
-    return now_s < self->until_s && body_bytes >= self->least_bytes;
+    return now_s < self->until_s && body_bytes >= self->least_bytes && allowed_s <= self->allowed_s;
 }
 
 PyObject *gate_before(PyObject *gate) { return ((Gate *)gate)->before; }

@@ -7,8 +7,8 @@
 
 extern PyTypeObject GateType;
 
-/* Whether a request whose body has so many bytes is refused now. */
-int gate_refuses(PyObject *gate, Py_ssize_t body_bytes, double now_s);
+/* Whether a request whose body has so many bytes, and that may take so long, is refused now. */
+int gate_refuses(PyObject *gate, Py_ssize_t body_bytes, double allowed_s, double now_s);
 /* The bytes of the refusal before and behind the lines about date and connection; borrowed. */
 PyObject *gate_before(PyObject *gate);
 PyObject *gate_after(PyObject *gate);

@@ -10,8 +10,13 @@ from typing import Any, Protocol
 class Gate(Protocol):
     """What `twofold._wire.Gate` has: the refusal that was given last, for the next requests."""
 
-    def close(self, until_s: float, least_bytes: int, before: bytes, after: bytes, /) -> None:
-        """Refuse requests of so many bytes of body, or more, until then or until it is opened."""
+    def close(
+        self, until_s: float, least_bytes: int, allowed_s: float, before: bytes, after: bytes, /
+    ) -> None:
+        """Refuse requests of so many bytes of body, or more, that may take so long, or shorter.
+
+        Until then, or until it is opened.
+        """
         ...
 
     def open(self) -> None:

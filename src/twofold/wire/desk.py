@@ -19,6 +19,21 @@ from twofold.wire.call import Form
 from twofold.wire.http import Request
 
 
+class Deadline(NamedTuple):
+    """How long a request may take.
+
+    Attributes:
+        lag_s: How late the event loop is at an instant, monotonic seconds.
+        allowed_s: By default: the settings' deadline.
+        minds_lag: Whether that is so short that `quick` isn't for a loop that is later. What a
+            request itself says is always held against that.
+    """
+
+    lag_s: Callable[[float], float]
+    allowed_s: float
+    minds_lag: bool
+
+
 class Common(NamedTuple):
     """What the desk needs for the common requests to a target.
 
@@ -27,6 +42,7 @@ class Common(NamedTuple):
         form: `Reader.form`; None if they aren't answered natively.
         quick: The kernel's own way; None in the same case.
         gate: Closed while they are refused; None if they never are.
+        deadline: How long they may take.
         answered: Where an answer is counted: responses, requests, rows, duration, queue, predict.
         refused: Where a refusal is counted: responses, requests, duration.
         max_body_bytes: Requests with larger bodies are none of them.
@@ -36,6 +52,7 @@ class Common(NamedTuple):
     form: Callable[[bytes, bytes | None], Form | None] | None
     quick: Callable[[Any], float | None] | None
     gate: Gate | None
+    deadline: Deadline
     answered: tuple[int, int, int, int, int, int]
     refused: tuple[int, int, int]
     max_body_bytes: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from random import random
 from typing import Any
@@ -25,7 +25,7 @@ from twofold.serving.waiting import Task
 from twofold.wire.access import PRIORITY, Access
 from twofold.wire.call import Call, Reader
 from twofold.wire.connection import Caller
-from twofold.wire.desk import Common
+from twofold.wire.desk import Common, Deadline
 from twofold.wire.http import JSON, Request, Response, around_connection
 from twofold.wire.refusal import outcome_of, refusal
 from twofold.wire.request_id import REQUEST_ID
@@ -116,9 +116,10 @@ class Infer:
         until_s = lane.shut_until_s(error)
         if until_s is None or lane.gate is None or not self._access.is_open:
             return
-        if DEADLINE not in request.headers and PRIORITY not in request.headers:
+        if PRIORITY not in request.headers:
+            allowed_s = allowed_s_of(request.headers, self._deadline_s)
             before, after = around_connection(refusal(error))
-            lane.gate.close(until_s, len(request.body), before, after)
+            lane.gate.close(until_s, len(request.body), allowed_s, before, after)
 
     def _plainly(self, request: Request) -> tuple[Response, float, float] | None:
         """Answer a common request the quick way: all that the desk does, where it wasn't built.
@@ -150,7 +151,7 @@ class Infer:
             refused_slot: The same for those that refuse one.
         """
         served, access = self._served, self._access
-        quick = self._quick_in_time() if self._minds_lag else self._quick
+        quick = self._quick
         gate = None if self._gated is None else self._gated.gate
         if not access.is_open or type(self) is not Infer or (quick is None and gate is None):
             return None
@@ -160,6 +161,7 @@ class Infer:
             None if quick is None else self._reader.form,
             quick,
             gate,
+            Deadline(self._service.lag_s, self._deadline_s, self._minds_lag),
             (
                 ok_slot,
                 served.ok_slot,
@@ -171,18 +173,6 @@ class Infer:
             (refused_slot, served.outcome_slots[refused], served.duration_slots[refused]),
             LARGE_BYTES,
         )
-
-    def _quick_in_time(self) -> Callable[[Any], float | None] | None:
-        """The quick way, which isn't taken while the event loop is too late: then see `_admit`."""
-        quick, lag_s, clock = self._quick, self._service.lag_s, self._service.clock
-        if quick is None:
-            return None
-        allowed_s = self._deadline_s
-
-        def predict(row: Any) -> float | None:
-            return None if lag_s(clock()) > allowed_s else quick(row)
-
-        return predict
 
     def _read(self, request: Request, caller: Caller, terms: Terms) -> Response | None:
         """Answer a request that was admitted, or see that it is answered."""

@@ -203,6 +203,7 @@ COMMON = {
     "of a version": request(b'{"row":[1.5,"pro"]}', "/v1/models/churn/versions/3/predict"),
     "traced": request(b'{"row":[1.5,"pro"]}', V1, "traceparent: 00-1-2-3", "X-Twofol: x"),
     "asking for times": request(b'{"row":[1.5,"pro"]}', V1, "x-twofold-TIMING: 1"),
+    "with a deadline": request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Deadline-Ms: 500"),
 }
 OTHER = {
     "tensors in another order": infer(PRO, AMOUNT),
@@ -231,7 +232,6 @@ OTHER = {
     "a name twice": request(b'{"row":{"amount":1.5,"plan":"pro","plan":"pro"}}'),
     "a row the quick way breaks on": row([13.0, "pro"]),
     "a row the model fails on": row([666.0, "basic"]),
-    "a deadline": request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Deadline-Ms: 500"),
     "a wrong deadline": request(b'{"row":[1.5,"pro"]}', V1, "x-twofold-deadline-ms: no"),
     "another header of ours": request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Timings: 1"),
     "a class": request(b'{"row":[1.5,"pro"]}', V1, "X-TWOFOLD-Priority: urgent"),
@@ -420,6 +420,49 @@ def test_a_loop_that_is_too_late_for_a_short_deadline_refuses_natively_read_requ
     assert sides[0].totals() == sides[1].totals()
 
 
+@pytest.mark.parametrize(
+    ("text", "lag_s", "status", "is_native"),
+    [
+        ("100", 0.0, b"200", True),
+        ("100", 0.15, b"503", False),
+        ("200", 0.15, b"200", True),
+        ("3600000", 0.15, b"200", True),
+        ("3600001", 0.15, b"200", False),
+        ("0100", 0.15, b"503", False),
+        ("100.5", 0.0, b"200", False),
+        ("0", 0.0, b"400", False),
+        ("soon", 0.0, b"400", False),
+    ],
+)
+def test_deadline_that_a_request_has_is_minded_natively_too(
+    bench: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    lag_s: float,
+    status: bytes,
+    is_native: bool,
+) -> None:
+    monkeypatch.setattr("twofold.wire.infer.random", lambda: 0.5)
+    sent = request(b'{"row":[1.5,"pro"]}', V1, f"X-Twofold-Deadline-Ms: {text}")
+    sides = [Side(bench, has_desk=has) for has in (True, False)]
+    for side in sides:
+        side.lag_s = lag_s
+    first, second = (side.answer(sent) for side in sides)
+    assert first == second
+    assert first.startswith(b"HTTP/1.1 " + status)
+    assert sides[0].totals() == sides[1].totals()
+    assert isinstance(sides[0].connections.take(sent, 100.0), bytes) == is_native
+
+
+def test_lag_that_cannot_be_told_leaves_a_deadline_to_others(sides: tuple[Side, Side]) -> None:
+    (common,) = [item for item in sides[0].routes.common() if item.target == V2.encode()]
+    sent = request(msgspec.json.encode({"inputs": [AMOUNT, PRO]}), V2, "X-Twofold-Deadline-Ms: 100")
+    assert isinstance(sides[0].desk().take(sent, 100.0), bytes)
+    for untold in (lambda _: 1 / 0, lambda _: "late"):
+        desk = sides[0].desk(deadline=common.deadline._replace(lag_s=untold))
+        assert not isinstance(desk.take(sent, 100.0), bytes)
+
+
 def test_missing_parts_leave_no_desk(bench: Any) -> None:
     side = Side(bench, has_desk=False)
     common = list(side.routes.common())
@@ -518,10 +561,22 @@ def test_refusal_is_repeated_natively_for_a_moment_only(bench: Any) -> None:
     assert not refuses_natively(side)
 
 
-@pytest.mark.parametrize("line", ["X-Twofold-Deadline-Ms: 5", "X-Twofold-Priority: background"])
-def test_refusal_of_those_with_a_worse_chance_says_nothing_of_others(bench: Any, line: str) -> None:
+def test_refusal_is_repeated_natively_for_those_with_as_much_time_or_less(bench: Any) -> None:
     side, _ = shut_side(bench, has_desk=True)
-    side.answer(request(b"{}", V1, line))
+    side.answer(request(b"{}", V1, "X-Twofold-Deadline-Ms: 50"))
+    for text, expected in (("50", True), ("5", True), ("51", False), ("soon", False)):
+        assert refuses_natively(side, b"{}", f"X-Twofold-Deadline-Ms: {text}") == expected
+    assert not refuses_natively(side)
+    side.answer(request(b"{}"))
+    assert refuses_natively(side)
+    assert refuses_natively(side, b"{}", "X-Twofold-Deadline-Ms: 50")
+    assert refuses_natively(side, b"{}", "X-Twofold-Deadline-Ms: 1000")
+    assert not refuses_natively(side, b"{}", "X-Twofold-Deadline-Ms: 1001")
+
+
+def test_refusal_of_those_with_a_worse_chance_says_nothing_of_others(bench: Any) -> None:
+    side, _ = shut_side(bench, has_desk=True)
+    side.answer(request(b"{}", V1, "X-Twofold-Priority: background"))
     assert not refuses_natively(side)
 
 

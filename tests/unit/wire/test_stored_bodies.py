@@ -157,6 +157,9 @@ def test_fresh_predictions_are_answered_natively(both: tuple[Side, Side], key: s
     assert native_one.is_native(get(key))
     assert not usual.is_native(get(key))
     assert native_one.is_native(get(key, "User-Agent: x", "Accept: */*", "traceparent: 00-1-2-3"))
+    timed = get(key, "X-Twofold-Deadline-Ms: 100")
+    assert native_one.is_native(timed)
+    assert native_one.answer(timed) == usual.answer(timed)
 
 
 OTHERS = {
@@ -175,7 +178,7 @@ OTHERS = {
     "of a version": get("a", path="/v1/models/churn/versions/3/answers/"),
     "of a host": get("a", path=f"http://a{PATH}"),
     "with an id": get("a", "X-Request-Id: 7"),
-    "with a deadline": get("a", "X-Twofold-Deadline-Ms: 100"),
+    "with a wrong deadline": get("a", "X-Twofold-Deadline-Ms: 0"),
     "with a class": get("a", "X-Twofold-Priority: batch"),
     "with a key": get("a", "Authorization: Bearer x"),
     "with a body": get("a", "Content-Length: 2") + b"{}",
