@@ -35,7 +35,8 @@ struct route {
     PyObject *gate;          /* NULL: it is not refused here */
     PyObject *lag;           /* how late the loop is at an instant */
     double allowed_s;        /* that a request may take which doesn't say so itself */
-    int minds_lag;           /* whether that is so short that a late loop matters */
+    double share, guard_s;   /* what of that a late loop may use up: see twofold.serving.admission */
+    uint64_t chance;         /* the state of a generator of random numbers, never 0 */
     struct answered_slots answered;
     struct refused_slots refused;
     Py_ssize_t max_body_bytes;
@@ -107,23 +108,23 @@ PyDoc_STRVAR(add_doc,
 "add(target, learn, quick, gate, deadline, answered, refused, max_body_bytes)\n--\n\n"
 "Answer POST requests for a target: `learn` gives the form of a body, whose JSON is as long as a\n"
 "header says or None, or None; `quick` gives the prediction of a row, or None. A `gate` refuses\n"
-"them while it is closed. Both `learn` and `quick`, or `gate`, may be None. `deadline` is: how\n"
-"late the loop is at an instant; the seconds a request may take that doesn't say so; and whether\n"
-"that is so short that `quick` isn't for a loop that is later. The slots of the tally\n"
-"are `answered`: responses, requests, rows, duration, queue, predict; and `refused`: responses,\n"
-"requests, duration. Larger bodies are left to others.");
+"them while it is closed; if there is `quick`, only those for which the loop is too late. Both\n"
+"`learn` and `quick`, or `gate`, may be None. `deadline` is: how late the loop is at an instant; the\n"
+"seconds a request may take that doesn't say so; and the share and the guard of\n"
+"`twofold.serving.admission.refused_ratio`. The slots of the tally are `answered`: responses, requests, rows,\n"
+"duration, queue, predict; and `refused`: responses, requests, duration. Larger bodies are left to\n"
+"others.");
 
 static PyObject *given(PyObject *item) { return item == Py_None ? NULL : Py_NewRef(item); }
 
 static PyObject *desk_add(Desk *self, PyObject *args) {
     PyObject *target, *learn, *quick, *gate, *lag;
-    double allowed_s;
-    int minds_lag;
+    double allowed_s, share, guard_s;
     struct answered_slots answered;
     struct refused_slots refused;
     Py_ssize_t max_body_bytes;
-    if (!PyArg_ParseTuple(args, "SOOO(Odp)(nnnnnn)(nnn)n", &target, &learn, &quick, &gate, &lag,
-                          &allowed_s, &minds_lag, &answered.response, &answered.ok, &answered.rows, &answered.duration,
+    if (!PyArg_ParseTuple(args, "SOOO(Oddd)(nnnnnn)(nnn)n", &target, &learn, &quick, &gate, &lag,
+                          &allowed_s, &share, &guard_s, &answered.response, &answered.ok, &answered.rows, &answered.duration,
                           &answered.queue, &answered.predict, &refused.response, &refused.outcome,
                           &refused.duration, &max_body_bytes))
         return NULL;
@@ -148,7 +149,9 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
     route->gate = given(gate);
     route->lag = Py_NewRef(lag);
     route->allowed_s = allowed_s;
-    route->minds_lag = minds_lag;
+    route->share = share;
+    route->guard_s = guard_s;
+    route->chance = 0x9e3779b97f4a7c15u;
     route->answered = answered;
     route->refused = refused;
     route->max_body_bytes = max_body_bytes;
@@ -422,17 +425,27 @@ static PyObject *answered(const Desk *self, struct route *route, const struct pl
     return reply;
 }
 
-/* Whether the loop is no later than a request may take, as far as that matters to it. */
-static int is_in_time(const struct route *route, const struct asked *asked, PyObject *now) {
-    if (!asked->allowed_s && !route->minds_lag) return 1;
+/* From 0 to 1, at random: xorshift (G. Marsaglia, 2003). */
+static double chance_of(struct route *route) {
+    route->chance ^= route->chance << 13;
+    route->chance ^= route->chance >> 7;
+    route->chance ^= route->chance << 17;
+    return (double)(route->chance >> 11) / 9007199254740992.0; /* 2**53 */
+}
+
+/* Whether a request that may take so long is one of those to be refused while the loop is so late,
+ * as twofold.serving.admission.refused_ratio has it; also if nobody can tell. */
+static int is_late(struct route *route, double allowed_s, PyObject *now) {
     PyObject *told = PyObject_CallOneArg(route->lag, now);
     const double lag_s = told ? PyFloat_AsDouble(told) : 0.0;
     Py_XDECREF(told);
     if (PyErr_Occurred()) {
         PyErr_Clear();
-        return 0;
+        return 1;
     }
-    return lag_s <= (asked->allowed_s ? asked->allowed_s : route->allowed_s);
+    const double half_s = (route->share * allowed_s - route->guard_s) / 2;
+    if (lag_s <= route->guard_s || lag_s <= half_s) return 0;
+    return half_s <= 0.0 || lag_s >= 2 * half_s || chance_of(route) < lag_s / half_s - 1.0;
 }
 
 /* The refusal of a request; NULL, without an error, if it isn't to be refused here. */
@@ -521,8 +534,10 @@ static PyObject *desk_take(Desk *self, PyObject *const *args, Py_ssize_t count) 
         body.span = plain.body;
         body.json_bytes = asked.json_bytes;
         const double allowed_s = asked.allowed_s ? asked.allowed_s : route->allowed_s;
-        if (route->gate) reply = refused(self, route, &plain, allowed_s, received_s);
-        if (!reply && route->quick && is_in_time(route, &asked, args[1]))
+        const int late = route->quick && is_late(route, allowed_s, args[1]);
+        if (route->gate && (late || !route->quick))
+            reply = refused(self, route, &plain, allowed_s, received_s);
+        if (!reply && route->quick && !late)
             reply = answered(self, route, &plain, &body, received_s, asked.timing);
     }
     Py_XDECREF(capsule);

@@ -15,7 +15,14 @@ from twofold.lab.arrivals import Arrivals, Profile, level
 from twofold.lab.capacity import MAX_PER_S, find_capacity, is_kept, kept_for_longer
 from twofold.lab.endpoint import Endpoint, Wanted, find_endpoint
 from twofold.lab.findings import Level
-from twofold.lab.generator import Stopped, run_closed, run_open
+from twofold.lab.generator import (
+    MAX_CONNECTIONS,
+    MIN_CONNECTIONS,
+    Stopped,
+    connections_for,
+    run_closed,
+    run_open,
+)
 from twofold.lab.goodput_page import Curve, render_goodput
 from twofold.lab.loaded import Loaded
 
@@ -44,7 +51,7 @@ class Limits:
         slo_s: What p99 is held to.
         timeout_s: When a request is given up.
         warm_up_s: Before each load, that doesn't count.
-        connections: Most at a time.
+        connections: Most at a time; None for what `connections_for` says.
         processes: Of the generator.
         arrivals: How requests follow one another.
         seed: Of Poisson arrivals.
@@ -54,7 +61,7 @@ class Limits:
     slo_s: float
     timeout_s: float
     warm_up_s: float
-    connections: int
+    connections: int | None
     processes: int
     arrivals: Arrivals = Arrivals.POISSON
     seed: int = 1
@@ -95,7 +102,8 @@ def load_open(endpoint: Endpoint, profile: Profile, limits: Limits) -> Loaded:
             deadline_s=limits.deadline_s,
             timeout_s=limits.timeout_s,
             warm_up_s=limits.warm_up_s,
-            connections=limits.connections,
+            connections=limits.connections
+            or connections_for(profile.peak_per_s, limits.deadline_s),
             processes=limits.processes,
         )
     except Stopped as stopped:
@@ -216,6 +224,7 @@ def without_curve(search: Search, limits: Limits) -> Curve:
 
 def write_goodput(path: Path, curve: Curve, url: str, endpoint: Endpoint, limits: Limits) -> None:
     """Write a page of a curve."""
+    most = limits.connections or f"{MIN_CONNECTIONS} to {MAX_CONNECTIONS:,}"
     facts = {
         "URL": url,
         "Asked": f"{endpoint.path} ({endpoint.protocol.value}), "
@@ -225,7 +234,7 @@ def write_goodput(path: Path, curve: Curve, url: str, endpoint: Endpoint, limits
         "Given up": f"after {limits.timeout_s:g} s",
         "Warm-up": f"{limits.warm_up_s:g} s before each rate, not counted",
         "Generator": f"{limits.processes} process{'es' if limits.processes > 1 else ''}, "
-        f"at most {limits.connections} connections",
+        f"at most {most} connections",
     }
     path.write_text(render_goodput(curve, facts), encoding="utf-8")
 

@@ -58,8 +58,9 @@ OPTIONS = (
                  "level of a search.  [default: 10; 30 of a ramp, 5 of a step, 3 of a level]"),
     click.option("--warm-up-s", type=click.FloatRange(min=0), default=1.0, show_default=True,
                  metavar="S", help="Before each load, at its first rate; not counted."),
-    click.option("--connections", type=click.IntRange(1, 20_000), default=256, show_default=True,
-                 metavar="N", help="Most connections at a time."),
+    click.option("--connections", type=click.IntRange(1, 20_000), metavar="N", help="Most "
+                 "connections at a time.  [default: as many as requests come within the deadline, "
+                 "256 to 2,048]"),
     click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True,
                  metavar="N", help="Of the generator."),
     click.option("--rows", type=FILE, metavar="FILE", help="Rows to ask for, in turn (Parquet, "
@@ -247,8 +248,9 @@ def _one_load(
 
     with _progress() as told:
         if mode == "closed":
-            told(f"{limits.connections} connections", limits.warm_up_s + seconds)
-            return load_closed(endpoint, limits.connections, seconds, limits)
+            connections = limits.connections or 1  # those of --closed
+            told(f"{connections} connections", limits.warm_up_s + seconds)
+            return load_closed(endpoint, connections, seconds, limits)
         told("loading", limits.warm_up_s + profile.seconds)
         return load_open(endpoint, profile, limits)
 

@@ -71,6 +71,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return sum(stretch.seconds for stretch in self.stretches)
 
     @property
+    def peak_per_s(self) -> float:
+        """Its highest rate."""
+        return max(max(stretch.from_per_s, stretch.to_per_s) for stretch in self.stretches)
+
+    @property
     def edges_s(self) -> list[float]:
         """Where its stretches begin and, last, where it ends."""
         return np.cumsum([0.0, *(stretch.seconds for stretch in self.stretches)]).tolist()

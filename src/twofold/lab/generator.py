@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -29,6 +30,7 @@ START_LIMIT_S = 60.0
 GRACE_S = 30.0
 """What a process may take beyond the end of its load to say what came of it."""
 MAX_PROCESSES = 64
+MIN_CONNECTIONS, MAX_CONNECTIONS = 256, 2_048
 PIECE_BYTES = 1 << 20
 
 
@@ -58,6 +60,16 @@ class Stopped(KeyboardInterrupt):
         """Keep it."""
         super().__init__()
         self.loaded = loaded
+
+
+def connections_for(peak_per_s: float, deadline_s: float) -> int:
+    """Connections of which a server that answers in time or at once keeps none waiting.
+
+    As many as requests come until the deadline of the first (J. Little, 1961). With fewer, those
+    beyond its capacity would wait for one before the server has seen them, and it could do nothing
+    but answer them late. More than `MAX_CONNECTIONS` cost generator and server more than they show.
+    """
+    return min(max(MIN_CONNECTIONS, math.ceil(peak_per_s * deadline_s)), MAX_CONNECTIONS)
 
 
 def run_open(  # noqa: PLR0913 - a load is what these say, and most are named

@@ -55,6 +55,29 @@ def admits(load: Load, priority: Priority, left_s: float) -> bool:
     return load.expected_s <= SHARES[priority] * left_s - GUARD_S
 
 
+def refused_ratio(lag_s: float, priority: Priority, allowed_s: float) -> float:
+    """The share of requests to refuse of those that are predicted as soon as they are read.
+
+    The event loop is their queue, first come, first served. If all were admitted until it is too
+    late, and all refused from then on, turns of nothing but refusals would follow until the loop
+    has caught up. So the share that is refused grows with the lag, from none at half of the most to
+    all: it settles where what is left can be done. That is random early detection (S. Floyd, V.
+    Jacobson, 1993).
+
+    Args:
+        lag_s: How late the loop is, seconds.
+        priority: The class of the request.
+        allowed_s: What it may take, seconds.
+
+    Returns:
+        From 0 to 1.
+    """
+    if lag_s <= GUARD_S:
+        return 0.0
+    half_s = (SHARES[priority] * allowed_s - GUARD_S) / 2
+    return min(1.0, max(0.0, lag_s / half_s - 1.0)) if half_s > 0.0 else 1.0
+
+
 def retry_after_s(expected_s: float, chance: float) -> int:
     """Whole seconds after which a refused client may try again.
 

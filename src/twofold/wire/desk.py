@@ -20,18 +20,20 @@ from twofold.wire.http import Request
 
 
 class Deadline(NamedTuple):
-    """How long a request may take.
+    """How long a request may take, of which a late event loop uses up a part.
 
     Attributes:
-        lag_s: How late the event loop is at an instant, monotonic seconds.
-        allowed_s: By default: the settings' deadline.
-        minds_lag: Whether that is so short that `quick` isn't for a loop that is later. What a
-            request itself says is always held against that.
+        lag_s: How late it is at an instant, monotonic seconds.
+        allowed_s: What a request may take that doesn't say so itself.
+        share: With `guard_s`, up to what part of that the loop may be late: see
+            `twofold.serving.admission.refused_ratio`.
+        guard_s: See there.
     """
 
     lag_s: Callable[[float], float]
     allowed_s: float
-    minds_lag: bool
+    share: float
+    guard_s: float
 
 
 class Common(NamedTuple):
@@ -41,7 +43,8 @@ class Common(NamedTuple):
         target: The target.
         form: `Reader.form`; None if they aren't answered natively.
         quick: The kernel's own way; None in the same case.
-        gate: Closed while they are refused; None if they never are.
+        gate: Closed while they are refused, or those for which the loop is too late, if there is
+            `quick`; None if they never are.
         deadline: How long they may take.
         answered: Where an answer is counted: responses, requests, rows, duration, queue, predict.
         refused: Where a refusal is counted: responses, requests, duration.

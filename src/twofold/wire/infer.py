@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ import msgspec
 
 from twofold.errors import DeadlineExceeded, Overloaded, problem
 from twofold.model.rows import describe
-from twofold.serving.admission import retry_after_s
+from twofold.serving.admission import GUARD_S, SHARES, refused_ratio, retry_after_s
 from twofold.serving.apart import Apart
 from twofold.serving.lane import Lane, in_ms
 from twofold.serving.mailbox import Job, Result
 from twofold.serving.metrics import Outcome
+from twofold.serving.native import new_gate
 from twofold.serving.priority import Priority
 from twofold.serving.service import Served, Service
 from twofold.serving.settings import ServeSettings
@@ -41,9 +43,10 @@ FORWARDED = (
     REQUEST_ID,
 )  # fmt: skip
 """The headers that protocols look at, and the id of the request in the other process's log."""
-MINDED_LAG_S = 0.25
 MAX_DEADLINE_S = 3_600.0
 """As of the setting: nobody waits longer, whatever a header says."""
+WORDS_S = 0.02
+"""How long others are refused in the words of one who came too late."""
 LARGE_BYTES = 65_536
 """A body of which decoding and checking would keep the event loop from everybody else."""
 
@@ -82,12 +85,11 @@ class Infer:
         self._kind = kind
         self._access = access
         self._deadline_s = settings.deadline_s
-        # In the default time a loop that late would have shut its door; see `listen`.
-        self._minds_lag = settings.deadline_s < MINDED_LAG_S
         is_direct = served.model is not None and served.turn is None
         self._quick = served.model.quick if is_direct and served.model is not None else None
         # The lane that common requests take, if they don't go to the model directly.
         self._gated = served.apart if served.model is None else served.turn
+        self._late = None if self._quick is None else new_gate()
 
     def __call__(self, request: Request, caller: Caller) -> Response | None:
         """Answer one request, or see that it is answered.
@@ -152,7 +154,7 @@ class Infer:
         """
         served, access = self._served, self._access
         quick = self._quick
-        gate = None if self._gated is None else self._gated.gate
+        gate = self._late if self._gated is None else self._gated.gate
         if not access.is_open or type(self) is not Infer or (quick is None and gate is None):
             return None
         refused = Outcome.REFUSED
@@ -161,7 +163,7 @@ class Infer:
             None if quick is None else self._reader.form,
             quick,
             gate,
-            Deadline(self._service.lag_s, self._deadline_s, self._minds_lag),
+            Deadline(self._service.lag_s, self._deadline_s, SHARES[Priority.NORMAL], GUARD_S),
             (
                 ok_slot,
                 served.ok_slot,
@@ -231,21 +233,31 @@ class Infer:
             expected_s = lane.admit(rows, priority, deadline_s, now_s)
         elif served.turn is not None:
             expected_s = served.turn.admit(1, priority, deadline_s, now_s)
-        elif self._minds_lag or DEADLINE in headers:
-            self._admit_direct(deadline_s - received_s, now_s)
+        else:
+            self._admit_direct(priority, allowed_s, now_s)
         # Last, so that nothing else that is refused uses a quota up.
         if key is not None and takes_quota:
             access.take(key, now_s=now_s)
         return deadline_s, priority, now_s, expected_s
 
-    def _admit_direct(self, allowed_s: float, now_s: float) -> None:
+    def _admit_direct(self, priority: Priority, allowed_s: float, now_s: float) -> None:
+        """Let a request in that is predicted as it is read, unless the event loop is too late."""
         lag_s = self._service.lag_s(now_s)
-        if lag_s > allowed_s:
-            self._served.shed_s = now_s
-            raise Overloaded(
-                f"server: expected to be in time, got {in_ms(lag_s)} behind. Try again later.",
-                retry_after_s=retry_after_s(lag_s, random()),  # noqa: S311 - no secret
-            )
+        ratio = refused_ratio(lag_s, priority, allowed_s)
+        if ratio < 1.0 and random() >= ratio:  # noqa: S311 - no secret
+            return
+        self._served.shed_s = now_s
+        error = Overloaded(
+            f"server: expected an answer within {in_ms(allowed_s)}, got {in_ms(lag_s)} behind. Try "
+            "again later.",
+            retry_after_s=retry_after_s(lag_s, random()),  # noqa: S311 - no secret
+        )
+        if self._late is not None and self._access.is_open:
+            # Whoever else comes too late is refused in these words: to refuse must cost less than
+            # to predict, or a server that is behind stays behind.
+            before, after = around_connection(refusal(error))
+            self._late.close(now_s + WORDS_S, 0, math.inf, before, after)
+        raise error
 
     def _send_turn(
         self,

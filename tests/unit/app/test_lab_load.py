@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from twofold.app.lab_load import (
     Limits,
     curve_of,
     goodput_curve,
+    load_open,
     search_capacity,
     write_goodput,
 )
 from twofold.errors import ConfigError
-from twofold.lab.arrivals import Profile
+from twofold.lab.arrivals import Profile, steps
 from twofold.lab.endpoint import Endpoint
 from twofold.lab.findings import Latency, Level
 from twofold.lab.generator import Stopped, Target
@@ -55,9 +57,11 @@ class Server:
 
     def __init__(self) -> None:
         self.rates: list[float] = []
+        self.connections: list[int] = []
         self.late_until, self.stops_after = 0, 10**9
 
-    def open(self, target: Any, profile: Profile, **_: Any) -> Loaded:
+    def open(self, target: Any, profile: Profile, **how: Any) -> Loaded:
+        self.connections.append(how["connections"])
         self.rates.append(profile.stretches[0].from_per_s)
         found = loaded(self.rates[-1], is_valid=len(self.rates) > self.late_until)
         if len(self.rates) >= self.stops_after:
@@ -140,6 +144,18 @@ def test_slow_levels_take_longer_so_that_their_p99_says_something(server: Server
     lab_load.offer(ENDPOINT, 200, LIMITS, 1.0, lambda _, seconds: lengths.append(seconds))
     lab_load.offer(ENDPOINT, 5, LIMITS, 1.0, lambda _, seconds: lengths.append(seconds))
     assert lengths == [0.5 + 1100 / 200, 0.5 + lab_load.MAX_SEARCH_S]
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "given", "expected"),
+    [(100.0, 8, 8), (100.0, None, 256), (5_001.0, None, 501), (1e6, None, 2_048)],
+)
+def test_there_are_as_many_connections_as_requests_come_within_the_deadline(
+    server: Server, rate_per_s: float, given: int | None, expected: int
+) -> None:
+    limits = dataclasses.replace(LIMITS, connections=given)
+    load_open(ENDPOINT, steps([1.0, rate_per_s], 1.0), limits)
+    assert server.connections == [expected]
 
 
 def test_steps_and_ramps_are_curves_too(tmp_path: Path) -> None:

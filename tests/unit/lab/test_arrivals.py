@@ -48,6 +48,12 @@ def test_steps_follow_one_another() -> None:
     assert np.count_nonzero(dues >= 2) == 60
 
 
+def test_the_peak_is_the_highest_rate_of_any_stretch() -> None:
+    assert steps([10, 30, 20], 1).peak_per_s == 30
+    assert ramp(100, 5, 1).peak_per_s == 100
+    assert level(7, 1).warmed(1).peak_per_s == 7
+
+
 def test_a_warm_up_comes_first_at_the_first_rate_and_is_a_stretch_of_its_own() -> None:
     warmed = steps([10, 30], 2, arrivals=Arrivals.CONSTANT).warmed(1)
     assert warmed.edges_s == [0, 1, 3, 5]

@@ -13,6 +13,7 @@ from twofold.serving.admission import (
     SHARES,
     Load,
     admits,
+    refused_ratio,
     retry_after_s,
 )
 from twofold.serving.priority import Priority
@@ -78,6 +79,28 @@ def test_what_is_admitted_to_a_busy_model_is_expected_in_time(
 ) -> None:
     if load.ahead_s > 0.0 and admits(load, priority, left_s):
         assert load.expected_s <= left_s
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_share_refused_of_what_is_read_at_once_grows_from_half_of_the_most(
+    priority: Priority,
+) -> None:
+    most_s = SHARES[priority] * 1.0 - GUARD_S
+    for part, ratio in ((0.0, 0.0), (0.5, 0.0), (0.75, 0.5), (1.0, 1.0), (9.0, 1.0)):
+        assert refused_ratio(part * most_s, priority, 1.0) == pytest.approx(ratio)
+
+
+@given(lag_s=SECONDS, priority=CLASSES, allowed_s=SECONDS, more_s=SECONDS)
+def test_share_refused_is_one_and_never_more_for_who_has_more_time(
+    lag_s: float, priority: Priority, allowed_s: float, more_s: float
+) -> None:
+    ratio = refused_ratio(lag_s, priority, allowed_s)
+    assert 0.0 <= refused_ratio(lag_s, priority, allowed_s + more_s) <= ratio <= 1.0
+
+
+def test_loop_that_keeps_up_refuses_nobody_however_little_time_there_is() -> None:
+    assert refused_ratio(GUARD_S, Priority.NORMAL, 1e-9) == 0.0
+    assert refused_ratio(2 * GUARD_S, Priority.NORMAL, 1e-9) == 1.0
 
 
 @given(st.floats(0.0, 1e9), st.floats(0.0, 1.0))

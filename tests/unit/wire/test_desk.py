@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 from records import VALUE, record_of
 
 from twofold.model.signature import Field, Signature
+from twofold.serving.admission import GUARD_S, SHARES
 from twofold.serving.cost import Cost, Curve
 from twofold.serving.lane import SHUT_S, Lane
 from twofold.serving.metrics import REQUESTS, Metrics, layout_for
 from twofold.serving.native import native
+from twofold.serving.priority import Priority
 from twofold.serving.service import Served, Service
 from twofold.serving.settings import ServeSettings
 from twofold.wire.access import Access
 from twofold.wire.connection import Connections
 from twofold.wire.desk import make_desk
-from twofold.wire.infer import Infer
+from twofold.wire.infer import WORDS_S, Infer
 from twofold.wire.routes import Routes
 from twofold.wire.statuses import REASONS
 
@@ -404,7 +406,7 @@ def test_leaving_server_says_so_to_common_requests_too(sides: tuple[Side, Side])
     assert b"Connection: close" in first
 
 
-@pytest.mark.parametrize(("deadline_s", "status"), [(0.1, b"503"), (0.2, b"200"), (1.0, b"200")])
+@pytest.mark.parametrize(("deadline_s", "status"), [(0.1, b"503"), (0.5, b"200"), (1.0, b"200")])
 def test_a_loop_that_is_too_late_for_a_short_deadline_refuses_natively_read_requests_too(
     bench: Any, monkeypatch: pytest.MonkeyPatch, deadline_s: float, status: bytes
 ) -> None:
@@ -424,11 +426,11 @@ def test_a_loop_that_is_too_late_for_a_short_deadline_refuses_natively_read_requ
     ("text", "lag_s", "status", "is_native"),
     [
         ("100", 0.0, b"200", True),
-        ("100", 0.15, b"503", False),
-        ("200", 0.15, b"200", True),
+        ("100", 0.15, b"503", True),
+        ("500", 0.15, b"200", True),
         ("3600000", 0.15, b"200", True),
         ("3600001", 0.15, b"200", False),
-        ("0100", 0.15, b"503", False),
+        ("0100", 0.15, b"503", True),
         ("100.5", 0.0, b"200", False),
         ("0", 0.0, b"400", False),
         ("soon", 0.0, b"400", False),
@@ -452,6 +454,35 @@ def test_deadline_that_a_request_has_is_minded_natively_too(
     assert first.startswith(b"HTTP/1.1 " + status)
     assert sides[0].totals() == sides[1].totals()
     assert isinstance(sides[0].connections.take(sent, 100.0), bytes) == is_native
+
+
+def test_those_a_late_loop_refuses_are_refused_in_the_words_of_the_first(bench: Any) -> None:
+    side = Side(bench, has_desk=True)
+    sent = [request(b"{}", V1, f"X-Twofold-Deadline-Ms: {text}") for text in ("100", "50", "900")]
+    side.lag_s = 0.15
+    assert not any(isinstance(side.connections.take(one, 100.0), bytes) for one in sent)
+    first = side.answer(sent[0])
+    assert first.startswith(b"HTTP/1.1 503 ")
+    assert [side.connections.take(one, 100.0) == first for one in sent] == [True, True, False]
+    side.now_s += WORDS_S
+    assert not isinstance(side.connections.take(sent[0], side.now_s), bytes)
+    side.answer(sent[0])
+    side.lag_s = 0.0
+    assert not isinstance(side.connections.take(sent[0], side.now_s), bytes)
+
+
+def test_share_that_is_refused_natively_grows_with_the_lag(bench: Any) -> None:
+    side = Side(bench, has_desk=True)
+    sent = request(b'{"row":[1.5,"pro"]}', V1, "X-Twofold-Deadline-Ms: 1000")
+    side.lag_s = 0.9
+    side.answer(sent)
+    most_s = SHARES[Priority.NORMAL] * 1.0 - GUARD_S
+    for part, ratio in ((0.5, 0.0), (0.6, 0.2), (0.75, 0.5), (0.95, 0.9), (1.0, 1.0)):
+        side.lag_s = part * most_s
+        taken = [side.connections.take(sent, 100.0) for _ in range(2000)]
+        refused = sum(one.startswith(b"HTTP/1.1 503 ") for one in taken if isinstance(one, bytes))
+        assert refused == pytest.approx(2000 * ratio, abs=120)
+        assert all(isinstance(one, bytes) for one in taken)
 
 
 def test_lag_that_cannot_be_told_leaves_a_deadline_to_others(sides: tuple[Side, Side]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from callers import Waiter
 
 from twofold.errors import DeadlineExceeded, Overloaded, PredictionFailed, TwofoldError
+from twofold.serving.admission import GUARD_S, SHARES
 from twofold.serving.cost import Cost, Curve
 from twofold.serving.key_entries import Entry, render
 from twofold.serving.keys import KeysFile
@@ -380,9 +381,20 @@ def test_loop_that_is_too_late_for_a_deadline_refuses_it(bench: Any) -> None:
     answer = desk.ask(headers={b"x-twofold-deadline-ms": b"250"})
     assert (answer.status, answer.body["code"]) == (503, "overloaded")
     assert b"Retry-After: " in answer.given.headers
-    assert desk.ask(headers={b"x-twofold-deadline-ms": b"350"}).status == 200
+    assert desk.ask(headers={b"x-twofold-deadline-ms": b"800"}).status == 200
+    assert desk.ask().status == 200
     assert Desk(bench, deadline_s=0.2).ask().status == 503
-    assert desk.outcomes() == {"ok": 1, "refused": 2}
+    assert desk.outcomes() == {"ok": 2, "refused": 2}
+
+
+@pytest.mark.parametrize(("chance", "status"), [(0.74, 503), (0.76, 200)])
+def test_share_that_is_refused_grows_with_the_lag(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, chance: float, status: int
+) -> None:
+    monkeypatch.setattr("twofold.wire.infer.random", lambda: chance)
+    most_s = SHARES[Priority.NORMAL] * 1.0 - GUARD_S
+    bench.lag_s = most_s * (1 + 0.75) / 2
+    assert Desk(bench).ask().status == status
 
 
 def test_request_that_its_lane_refuses_is_told_when_to_come_back(bench: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -14,10 +16,11 @@ from twofold.errors import ConfigError
 from twofold.lab import arrivals
 from twofold.lab.capacity import find_capacity, is_kept, kept_for_longer
 from twofold.lab.findings import Latency, Level
-from twofold.lab.generator import Target, run_closed, run_open
+from twofold.lab.generator import Target, connections_for, run_closed, run_open
 from twofold.lab.parts import latency_of
 
 PEAK_CONNECTIONS = 32
+DEADLINE = b"\r\nX-Twofold-Deadline-Ms: %d\r\n"
 MIN_TIMEOUT_S = 2.0
 """As long as a server may take by its default deadline, and as long again."""
 STEPS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)
@@ -103,6 +106,13 @@ class Loads:
     @property
     def _target(self) -> Target:
         return Target(self.server.address, self.requests, b'"prediction"')
+
+    @functools.cached_property
+    def _hurried(self) -> Target:
+        """The same by clients that say how long they wait, so that the server can refuse them."""
+        said = DEADLINE % math.ceil(self.slo_s * 1e3)
+        requests = [blob.replace(b"\r\n", said, 1) for blob in self.requests]
+        return Target(self.server.address, requests, b'"prediction"')
 
     @property
     def _timeout_s(self) -> float:
@@ -228,11 +238,12 @@ class Loads:
 
     def _offer(self, rates_per_s: Sequence[float], seconds: float) -> list[Level]:
         found = run_open(
-            self._target,
+            self._hurried,
             arrivals.steps(rates_per_s, seconds),
             deadline_s=self.slo_s,
             timeout_s=self._timeout_s,
             warm_up_s=self.plan.warm_up_s,
+            connections=connections_for(max(rates_per_s), self.slo_s),
         )
         return found.stretches
 

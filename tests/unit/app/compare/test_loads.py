@@ -107,6 +107,21 @@ def test_a_quick_look_tries_a_few_rates_in_one_go(make: Callable[..., Loads]) ->
     assert [one.in_time_per_s for one in found.levels] == [500.0, 800.0, 0.0]
 
 
+def test_offered_requests_say_how_long_they_wait_and_find_a_connection(
+    make: Callable[..., Loads], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, int]] = []
+
+    def run_open(target: Any, dues: Any, **how: Any) -> Any:
+        asked.append((target.requests, how["connections"]))
+        return SimpleNamespace(stretches=[level(part.from_per_s) for part in dues.stretches])
+
+    monkeypatch.setattr(loads, "run_open", run_open)
+    make(is_quick=True).find(lambda _: None, [12.0])
+    assert asked[0] == ([b"GET / HTTP/1.1\r\nX-Twofold-Deadline-Ms: 50\r\n\r\n"], 256)
+    assert asked[-1][1] == 12.0 * CAPACITY * SLO_S
+
+
 def test_progress_goes_from_nothing_to_all(make: Callable[..., Loads]) -> None:
     said: list[float] = []
     make(is_quick=False).find(said.append, [0.5])
