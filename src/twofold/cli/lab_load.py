@@ -60,7 +60,7 @@ OPTIONS = (
                  metavar="S", help="Before each load, at its first rate; not counted."),
     click.option("--connections", type=click.IntRange(1, 20_000), metavar="N", help="Most "
                  "connections at a time.  [default: as many as requests come within the deadline, "
-                 "256 to 2,048]"),
+                 "256 to 4,000]"),
     click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True,
                  metavar="N", help="Of the generator."),
     click.option("--rows", type=FILE, metavar="FILE", help="Rows to ask for, in turn (Parquet, "

@@ -30,7 +30,7 @@ START_LIMIT_S = 60.0
 GRACE_S = 30.0
 """What a process may take beyond the end of its load to say what came of it."""
 MAX_PROCESSES = 64
-MIN_CONNECTIONS, MAX_CONNECTIONS = 256, 2_048
+MIN_CONNECTIONS, MAX_CONNECTIONS = 256, 4_000
 PIECE_BYTES = 1 << 20
 
 

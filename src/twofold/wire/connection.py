@@ -98,7 +98,7 @@ class Connections:
         settings: ServeSettings,
         *,
         clock: Callable[[], float],
-        touch: Callable[[float], None] = lambda _: None,
+        touch: Callable[[float, float], None] = lambda *_: None,
         changed: Callable[[int], None] = lambda _: None,
         common: Iterable[Common] = (),
         keyed: Iterable[Keyed] = (),
@@ -111,7 +111,8 @@ class Connections:
             answers: Who answers.
             settings: Limits and timeouts.
             clock: Monotonic seconds.
-            touch: Told the instant whenever bytes have come.
+            touch: Told the instant whenever bytes have come, and when their connection was read
+                the last time.
             changed: Told +1 for every connection opened and -1 for every one closed.
             common: What may be answered natively; see `twofold.wire.desk`.
             keyed: The same of what is answered by key.
@@ -201,8 +202,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_all", "_early", "_ended", "_events", "_is_asking", "_parser", "_peer_done", "_since_s",
-        "_task", "_transport", "_waiting", "_writable", "look_s",
+        "_all", "_early", "_ended", "_events", "_is_asking", "_parser", "_peer_done", "_read_s",
+        "_since_s", "_task", "_transport", "_waiting", "_writable", "look_s",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -211,6 +212,7 @@ class Connection(asyncio.Protocol):
         """Belong to a worker's connections."""
         self._all = connections
         self._since_s = connections.clock()
+        self._read_s = -math.inf
         self.look_s = self._since_s + connections.least_s
         self._parser: RequestParser | None = None
         self._events: deque[Event] = deque()
@@ -246,7 +248,8 @@ class Connection(asyncio.Protocol):
             return
         every, parser = self._all, self._parser
         now_s = every.clock()
-        every.touch(now_s)
+        every.touch(now_s, self._read_s)
+        self._read_s = now_s
         is_between = parser is None or parser.phase is IDLE
         if is_between and self._writable and not self._events and not self._waiting:
             request = every.take(data, now_s)

@@ -16,6 +16,9 @@ from twofold.wire.connection import Connections
 
 BACKLOG_CONNECTIONS = 2_048
 """Connections the system keeps for us until they are accepted."""
+ACCEPTS = 32
+"""Connections taken in at a time. libuv takes one whenever it is told of a socket, which under load
+it is rarely: whoever isn't connected yet would wait for seconds, unseen."""
 CHECK_S = 0.25
 """How often timeouts are looked at; they are that much late at most."""
 MAX_LAG_S = 0.25
@@ -176,24 +179,36 @@ class _Door:
         self._listener = listener
         self._connections = connections
         self._tls = tls
-        self._opening: asyncio.Task[asyncio.Server] | None = None
+        self._opening: asyncio.Task[list[asyncio.Server]] | None = None
 
     async def open(self) -> None:
         if self._opening is None:
-            # A copy: closing it leaves the socket open for the others, and for the next time.
-            opening = asyncio.get_running_loop().create_server(
-                self._connections.make,
-                sock=self._listener.dup(),
-                ssl=self._tls,
-                backlog=BACKLOG_CONNECTIONS,
-            )
-            self._opening = asyncio.ensure_future(opening)
+            self._opening = asyncio.ensure_future(self._open())
             try:
                 # Whoever waits may be cancelled; the server there is then is still closed below.
                 await asyncio.shield(self._opening)
             except OSError:
                 self._opening = None
                 raise
+
+    async def _open(self) -> list[asyncio.Server]:
+        """Listen several times, on copies: closing one leaves the socket open for the others."""
+        loop = asyncio.get_running_loop()
+        servers: list[asyncio.Server] = []
+        try:
+            for _ in range(ACCEPTS):
+                server = await loop.create_server(
+                    self._connections.make,
+                    sock=self._listener.dup(),
+                    ssl=self._tls,
+                    backlog=BACKLOG_CONNECTIONS,
+                )
+                servers.append(server)
+        except BaseException:
+            for server in servers:
+                server.close()
+            raise
+        return servers
 
     def close(self) -> None:
         opening, self._opening = self._opening, None
@@ -205,9 +220,10 @@ class _Door:
             opening.add_done_callback(_close)
 
 
-def _close(opening: asyncio.Task[asyncio.Server]) -> None:
+def _close(opening: asyncio.Task[list[asyncio.Server]]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        for server in opening.result():
+            server.close()
 
 
 async def _check(connections: Connections, how: Hooks, door: _Door | None = None) -> None:

@@ -63,6 +63,23 @@ def test_long_turn_counts_for_the_turn_after_it_only(loop: Any, pulse: Pulse) ->
     assert pulse.lag_s(loop.now_s) == pytest.approx(0.01)
 
 
+def test_what_is_read_has_waited_since_its_connection_was_read_at_most(
+    loop: Any, pulse: Pulse
+) -> None:
+    turn(loop, pulse, 0.5)
+    pulse.touch(loop.now_s, loop.now_s - 0.125)
+    assert pulse.lag_s(loop.now_s) == pytest.approx(0.125)
+    loop.now_s += 0.25
+    assert pulse.lag_s(loop.now_s) == pytest.approx(0.375)
+    pulse.touch(loop.now_s, 0.0)
+    assert pulse.lag_s(loop.now_s) == pytest.approx(0.75)
+
+
+def test_long_turn_of_short_things_is_no_long_thing(loop: Any, pulse: Pulse) -> None:
+    turn(loop, pulse, 0.25, 0.5, 0.125)
+    assert pulse.longest_s() == pytest.approx(0.5)
+
+
 def test_longest_turn_is_that_since_it_was_last_asked_for(loop: Any, pulse: Pulse) -> None:
     assert pulse.longest_s() == 0.0
     for took_s in (0.25, 0.5, 0.125):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -129,13 +130,13 @@ class Bench:
             max_connections=2, idle_timeout_s=5, header_timeout_s=2, body_timeout_s=3
         )
         self.echo = Echo()
-        self.touched: list[float] = []
+        self.touched: list[tuple[float, float]] = []
         self.refused: list[tuple[int, Any, Any]] = []
         self.connections = Connections(
             self.echo,
             self.settings,
             clock=lambda: self.now_s,
-            touch=self.touched.append,
+            touch=lambda *instants: self.touched.append(instants),
             changed=self.change,
             refused=lambda status, headers, wire: self.refused.append((status, headers, wire)),
         )
@@ -361,7 +362,7 @@ def test_every_response_is_counted_and_every_arrival_told(bench: Bench) -> None:
     bench.echo.end("/later/2")
     connection.data_received(b"garbage\r\n\r\n")
     assert bench.echo.counted == [200, 200, 400]
-    assert bench.touched == [100.0, 101.0]
+    assert bench.touched == [(100.0, -math.inf), (101.0, 100.0)]
 
 
 # ---- answered later -----------------------------------------------------------------------
