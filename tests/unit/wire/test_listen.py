@@ -22,7 +22,7 @@ from twofold.serving.supervisor import LEAVE
 from twofold.wire import listen as module
 from twofold.wire.connection import Caller, Connections
 from twofold.wire.http import Request, Response
-from twofold.wire.listen import MAX_LAG_S, SPARE_FILES, Hooks, listen, new_loop
+from twofold.wire.listen import ACCEPTS, MAX_LAG_S, SPARE_FILES, Hooks, listen, new_loop
 from twofold.wire.refusal import refusal
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -155,6 +155,33 @@ def test_worker_ends_at_sigterm_and_drains_once_however_often_it_is_told(bench: 
     finally:
         signal.signal(signal.SIGTERM, before)
     assert bench.happened == ["ready", "drain"]
+
+
+def test_many_connections_are_taken_in_within_a_few_turns_of_the_loop(bench: Bench) -> None:
+    many = 4 * ACCEPTS
+    turns = opened = taken = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    def change(by: int) -> None:
+        nonlocal opened, taken
+        opened += max(0, by)
+        if opened == many:
+            taken = turns
+            bench.stop()
+
+    def arrive() -> None:
+        for _ in range(many):
+            bench.connect()
+        turn()
+
+    bench.settings = ServeSettings(max_connections=many)
+    bench.at_ready, bench.at_change = arrive, change
+    bench.listen()
+    assert 0 < taken < many / 4
 
 
 def test_what_was_sent_before_the_stop_is_answered_although_nobody_had_accepted_it(
