@@ -327,32 +327,29 @@ def signals() -> Generator[Callable[[float], bool]]:
     """Give a way to wait that ends early when a child ends, and at SIGTERM or SIGINT.
 
     It says whether one of the latter came since it was asked last. Must be called from the main
-    thread.
+    thread. What wakes it is the handler in C: one in Python, for a signal that comes right before a
+    wait has begun, runs only after that.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
-    stops = 0
-
-    def hear(kind: int, _: object) -> None:
-        nonlocal stops
-        stops += kind != signal.SIGCHLD
-        with contextlib.suppress(BlockingIOError):  # it is full: whoever waits wakes up anyway
-            os.write(writer, b".")
+    stops = (signal.SIGTERM, signal.SIGINT)
 
     def wait(timeout_s: float) -> bool:
-        nonlocal stops
         select.select([reader], [], [], timeout_s)
+        heard = b""
         with contextlib.suppress(BlockingIOError):
-            os.read(reader, 65_536)
-        is_told, stops = stops > 0, 0
-        return is_told
+            heard = os.read(reader, 65_536)
+        return any(kind in stops for kind in heard)
 
-    kinds = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-    before = {kind: signal.signal(kind, hear) for kind in kinds}
+    kinds = (*stops, signal.SIGCHLD)
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
+    # If it is full, whoever waits wakes up anyway.
+    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield wait
     finally:
+        signal.set_wakeup_fd(woken)
         for kind, handler in before.items():
             signal.signal(kind, handler)
         os.close(reader)

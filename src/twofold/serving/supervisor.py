@@ -336,17 +336,20 @@ def _end_of(code: int) -> str:
 
 @contextlib.contextmanager
 def _signals() -> Generator[int]:
-    """Give a descriptor that becomes readable at SIGTERM or SIGINT, once for each."""
+    """Give a descriptor that becomes readable at SIGTERM or SIGINT, once for each.
+
+    What writes to it is the handler in C. One in Python runs between two steps of the interpreter:
+    for a signal that comes right before a wait has begun, only after that.
+    """
     reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     kinds = (signal.SIGTERM, signal.SIGINT)
-
-    def tell(*_: object) -> None:
-        os.write(writer, b".")
-
-    before = {kind: signal.signal(kind, tell) for kind in kinds}
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
+    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield reader
     finally:
+        signal.set_wakeup_fd(woken)
         for kind, handler in before.items():
             signal.signal(kind, handler)
         os.close(reader)
