@@ -64,13 +64,25 @@ def due_after(cron: str, time_zone: str, after: datetime) -> Iterator[datetime]:
     """
     last = after
     zone = zone_of(time_zone)
-    for local in CronSim(cron, after.astimezone(zone)):
+    for local in _Dial(cron, after.astimezone(zone)):
         instant = local.astimezone(UTC)
         # A day can begin with an hour that is left out; and within an hour that comes twice the
         # dial alone doesn't tell what is over.
         if instant > last and _exists(local, zone):
             last = instant
             yield instant
+
+
+class _Dial(CronSim):
+    """Goes to the beginning of an hour, also behind a change of the clocks by half an hour."""
+
+    def advance_hour(self) -> bool:
+        """Go on to an hour that fits; whether it is another one."""
+        is_another = super().advance_hour()
+        if is_another:
+            # The library goes in steps of an hour, and would leave out what is due before it.
+            self.dt = self.dt.replace(minute=0)
+        return is_another
 
 
 def _exists(local: datetime, zone: tzinfo) -> bool:

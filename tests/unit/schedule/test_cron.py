@@ -86,6 +86,12 @@ def test_a_star_in_minute_or_hour_follows_the_hours_as_they_pass(
     assert local_times(cron, zone, NIGHTS[zone, season], hours=5) == expected
 
 
+def test_what_is_due_early_in_an_hour_after_a_change_by_half_an_hour_is_not_left_out() -> None:
+    after = datetime(2026, 4, 4, 14, tzinfo=UTC)  # Lord Howe: an hour before
+    found = due_after("5 */3 * * *", "Australia/Lord_Howe", after)
+    assert next(found) == datetime(2026, 4, 4, 16, 35, tzinfo=UTC)
+
+
 def test_every_minute_is_due_sixty_times_an_hour_in_every_night() -> None:
     for (zone, _), after in NIGHTS.items():
         assert len(local_times("* * * * *", zone, after)) == 8 * 60
