@@ -16,10 +16,6 @@ from twofold.wire.connection import Connections
 
 BACKLOG_CONNECTIONS = 2_048
 """Connections the system keeps for us until they are accepted."""
-BUSY_LAG_S, BUSY_DOORS = 0.005, 32
-"""libuv takes in one connection whenever it is told of a socket. A loop that is late rarely is, and
-whoever isn't connected yet would wait for seconds, unseen: so that is told of it many times. Others
-aren't: one at a time, connections are shared more evenly with the other workers."""
 CHECK_S = 0.25
 """How often timeouts are looked at; they are that much late at most."""
 MAX_LAG_S = 0.25
@@ -180,40 +176,24 @@ class _Door:
         self._listener = listener
         self._connections = connections
         self._tls = tls
-        self._opening: asyncio.Task[list[asyncio.Server]] | None = None
-        self._doors = 0
+        self._opening: asyncio.Task[asyncio.Server] | None = None
 
-    async def open(self, doors: int = 1) -> None:
-        if self._doors != doors:
-            self.close()
+    async def open(self) -> None:
         if self._opening is None:
-            self._doors = doors
-            self._opening = asyncio.ensure_future(self._open(doors))
+            # A copy: closing it leaves the socket open for the others, and for the next time.
+            opening = asyncio.get_running_loop().create_server(
+                self._connections.make,
+                sock=self._listener.dup(),
+                ssl=self._tls,
+                backlog=BACKLOG_CONNECTIONS,
+            )
+            self._opening = asyncio.ensure_future(opening)
             try:
                 # Whoever waits may be cancelled; the server there is then is still closed below.
                 await asyncio.shield(self._opening)
             except OSError:
                 self._opening = None
                 raise
-
-    async def _open(self, doors: int) -> list[asyncio.Server]:
-        """Listen several times, on copies: closing one leaves the socket open for the others."""
-        loop = asyncio.get_running_loop()
-        servers: list[asyncio.Server] = []
-        try:
-            for _ in range(doors):
-                server = await loop.create_server(
-                    self._connections.make,
-                    sock=self._listener.dup(),
-                    ssl=self._tls,
-                    backlog=BACKLOG_CONNECTIONS,
-                )
-                servers.append(server)
-        except BaseException:
-            for server in servers:
-                server.close()
-            raise
-        return servers
 
     def close(self) -> None:
         opening, self._opening = self._opening, None
@@ -225,10 +205,9 @@ class _Door:
             opening.add_done_callback(_close)
 
 
-def _close(opening: asyncio.Task[list[asyncio.Server]]) -> None:
+def _close(opening: asyncio.Task[asyncio.Server]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        for server in opening.result():
-            server.close()
+        opening.result().close()
 
 
 async def _check(connections: Connections, how: Hooks, door: _Door | None = None) -> None:
@@ -238,12 +217,11 @@ async def _check(connections: Connections, how: Hooks, door: _Door | None = None
         if door is not None:
             # When even refusing takes too long, who isn't connected yet waits in the system's own
             # queue, or for another worker.
-            lag_s = how.lag_s()
-            if lag_s > MAX_LAG_S:
+            if how.lag_s() > MAX_LAG_S:
                 door.close()
             else:
                 # Too many open files, say: the next check tries again, and must come.
                 with contextlib.suppress(OSError):
-                    await door.open(BUSY_DOORS if lag_s > BUSY_LAG_S else 1)
+                    await door.open()
         how.tick()
         await asyncio.sleep(CHECK_S)

@@ -22,15 +22,7 @@ from twofold.serving.supervisor import LEAVE
 from twofold.wire import listen as module
 from twofold.wire.connection import Caller, Connections
 from twofold.wire.http import Request, Response
-from twofold.wire.listen import (
-    BUSY_DOORS,
-    BUSY_LAG_S,
-    MAX_LAG_S,
-    SPARE_FILES,
-    Hooks,
-    listen,
-    new_loop,
-)
+from twofold.wire.listen import MAX_LAG_S, SPARE_FILES, Hooks, listen, new_loop
 from twofold.wire.refusal import refusal
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -163,42 +155,6 @@ def test_worker_ends_at_sigterm_and_drains_once_however_often_it_is_told(bench: 
     finally:
         signal.signal(signal.SIGTERM, before)
     assert bench.happened == ["ready", "drain"]
-
-
-def test_busy_worker_takes_many_connections_in_within_a_few_turns_of_the_loop(
-    bench: Bench,
-) -> None:
-    many = 4 * BUSY_DOORS
-    turns = opened = taken = 0
-
-    def turn() -> None:
-        nonlocal turns
-        turns += 1
-        asyncio.get_running_loop().call_soon(turn)
-
-    def change(by: int) -> None:
-        nonlocal opened, taken
-        opened += max(0, by)
-        if opened == many:
-            taken = turns
-            bench.stop()
-
-    def arrive() -> None:
-        # After the first check, which finds it busy.
-        bench.at_tick = int
-        asyncio.get_running_loop().call_later(0.01, come)
-
-    def come() -> None:
-        for _ in range(many):
-            bench.connect()
-        turn()
-
-    bench.lag_s = 2 * BUSY_LAG_S
-    bench.settings = ServeSettings(max_connections=many)
-    bench.at_ready, bench.at_change = int, change
-    bench.at_tick = arrive
-    bench.listen()
-    assert 0 < taken < many / 4
 
 
 def test_what_was_sent_before_the_stop_is_answered_although_nobody_had_accepted_it(
@@ -401,12 +357,12 @@ def test_worker_that_cannot_take_connections_in_again_tries_once_more(
     opened = module._Door.open
     failures = iter([OSError(errno.EMFILE, "too many open files")])
 
-    async def open_at_last(door: module._Door, doors: int = 1) -> None:
+    async def open_at_last(door: module._Door) -> None:
         if bench.happened and door._opening is None:
             for failure in failures:
                 bench.happened.append("failed")
                 raise failure
-        await opened(door, doors)
+        await opened(door)
 
     ticks = itertools.count(1)
 
