@@ -27,6 +27,7 @@ from twofold.schedule.keep import load_state, save_state
 from twofold.schedule.launch import SUFFIX, Attempt, attempt_path, find, launch
 from twofold.schedule.settings import SchedulerSettings, ScheduleSettings
 from twofold.schedule.state import Outcome, Run, State
+from twofold.signals import caught
 
 SLICE_S = 5.0
 """The longest wait between two looks at the clock."""
@@ -327,30 +328,16 @@ def signals() -> Generator[Callable[[float], bool]]:
     """Give a way to wait that ends early when a child ends, and at SIGTERM or SIGINT.
 
     It says whether one of the latter came since it was asked last. Must be called from the main
-    thread. What wakes it is the handler in C: one in Python, for a signal that comes right before a
-    wait has begun, runs only after that.
+    thread.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
     stops = (signal.SIGTERM, signal.SIGINT)
+    with caught(*stops, signal.SIGCHLD) as reader:
 
-    def wait(timeout_s: float) -> bool:
-        select.select([reader], [], [], timeout_s)
-        heard = b""
-        with contextlib.suppress(BlockingIOError):
-            heard = os.read(reader, 65_536)
-        return any(kind in stops for kind in heard)
+        def wait(timeout_s: float) -> bool:
+            select.select([reader], [], [], timeout_s)
+            heard = b""
+            with contextlib.suppress(BlockingIOError):
+                heard = os.read(reader, 65_536)
+            return any(kind in stops for kind in heard)
 
-    kinds = (*stops, signal.SIGCHLD)
-    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
-    # If it is full, whoever waits wakes up anyway.
-    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
         yield wait
-    finally:
-        signal.set_wakeup_fd(woken)
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-        os.close(reader)
-        os.close(writer)

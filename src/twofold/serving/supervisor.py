@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -24,6 +24,7 @@ from multiprocessing.context import SpawnProcess
 
 from twofold.errors import ConfigError, problem
 from twofold.serving.restarts import Restarts
+from twofold.signals import caught
 
 log = logging.getLogger("twofold.serving")
 
@@ -106,7 +107,7 @@ def supervise(  # noqa: PLR0913 - what happens when is the caller's; a value typ
     Raises:
         ConfigError: A worker couldn't get ready, and none was; the message is the worker's.
     """
-    with _signals() as signals:
+    with caught(signal.SIGTERM, signal.SIGINT) as signals:
         team = _Team(work, workers, drain_s)
         try:
             _watch(team, signals, restarts, ready, restarted, changes)
@@ -332,25 +333,3 @@ def _end_of(code: int) -> str:
     if code < 0:
         return f"an end by {signal.Signals(-code).name}"
     return f"an end with exit code {code}"
-
-
-@contextlib.contextmanager
-def _signals() -> Generator[int]:
-    """Give a descriptor that becomes readable at SIGTERM or SIGINT, once for each.
-
-    What writes to it is the handler in C. One in Python runs between two steps of the interpreter:
-    for a signal that comes right before a wait has begun, only after that.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    kinds = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
-    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(woken)
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-        os.close(reader)
-        os.close(writer)

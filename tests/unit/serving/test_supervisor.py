@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import select
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from twofold.serving import supervisor
 
 PROGRAM = Path(__file__).parent / "supervised.py"
 UP = r"worker (\d) up (\d+)"
@@ -346,26 +341,3 @@ def test_no_generation_begins_before_the_first_one_serves(start: Start) -> None:
     program.until("ready", "switched")
     assert program.lines.index("ready") < program.lines.index("switched")
     assert program.ends(signal.SIGTERM)[-1] == "signals restored"
-
-
-def test_signal_is_seen_before_the_main_thread_has_run_any_python() -> None:
-    """As one that comes between the last step of the interpreter and the wait."""
-    seen: list[bool] = []
-
-    def send(readable: int) -> None:
-        time.sleep(0.1)  # until the main thread is in C
-        os.kill(os.getpid(), signal.SIGTERM)
-        seen.append(bool(select.select([readable], [], [], 0.2)[0]))
-
-    with supervisor._signals() as readable:
-        thread = threading.Thread(target=send, args=[readable])
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        try:
-            thread.start()
-            # The other thread takes the signal, and this one is in C for longer than it looks.
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-            ctypes.CDLL(None).usleep(500_000)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        thread.join()
-    assert seen == [True]
