@@ -21,6 +21,7 @@ from twofold.errors import ConfigError
 
 if TYPE_CHECKING:
     from twofold.app.lab_load import Limits, Told
+    from twofold.lab.arrivals import Profile
     from twofold.lab.endpoint import Endpoint
     from twofold.lab.findings import Latency, Level
     from twofold.lab.goodput_page import Curve
@@ -125,7 +126,7 @@ def load(url: str, as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click
     about = {"url": url, "protocol": endpoint.protocol.value, "path": endpoint.path,
              "requests": endpoint.rows}  # fmt: skip
     if mode:
-        loaded = _one_load(endpoint, mode, profile, seconds, limits)
+        loaded = _one_load(endpoint, profile or given["closed"], seconds, limits)
         _write(given["html"], _curve_of(loaded, limits), url, endpoint, limits)
         if as_json:
             print_json({**about, "loaded": loaded})
@@ -209,7 +210,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _profile(mode: str, given: dict[str, Any], seconds: float, limits: Limits) -> Any:
+def _profile(mode: str, given: dict[str, Any], seconds: float, limits: Limits) -> Profile | None:
     from twofold.lab.arrivals import level, ramp, steps  # noqa: PLC0415 - as above
 
     arrivals, seed = limits.arrivals, limits.seed
@@ -241,18 +242,16 @@ def _check_html(path: Path | None) -> None:
         raise click.UsageError(f"--html: {path.parent} is no folder. Make it first.")
 
 
-def _one_load(
-    endpoint: Endpoint, mode: str, profile: Any, seconds: float, limits: Limits
-) -> Loaded:
+def _one_load(endpoint: Endpoint, load: Profile | int, seconds: float, limits: Limits) -> Loaded:
+    """Offer a profile of rates, or ask from so many connections."""
     from twofold.app.lab_load import load_closed, load_open  # noqa: PLC0415 - as above
 
     with _progress() as told:
-        if mode == "closed":
-            connections = limits.connections or 1  # those of --closed
-            told(f"{connections} connections", limits.warm_up_s + seconds)
-            return load_closed(endpoint, connections, seconds, limits)
-        told("loading", limits.warm_up_s + profile.seconds)
-        return load_open(endpoint, profile, limits)
+        if isinstance(load, int):
+            told(f"{load} connections", limits.warm_up_s + seconds)
+            return load_closed(endpoint, load, seconds, limits)
+        told("loading", limits.warm_up_s + load.seconds)
+        return load_open(endpoint, load, limits)
 
 
 def _curve(endpoint: Endpoint, given: dict[str, Any], seconds: float, limits: Limits) -> Curve:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +15,18 @@ from twofold.lab.ask import Answer, Place, ask, place_of
 from twofold.lab.generator import Target
 from twofold.lab.read_rows import chosen, read_keys, read_rows
 from twofold.lab.requests import (
+    DEADLINE_HEADER,
     Protocol,
     Row,
     Tensor,
     body_of,
+    deadline_header,
     key_target,
     path_of,
     protocol_of,
     request_of,
 )
 
-DEADLINE_HEADER = "X-Twofold-Deadline-Ms"
 OF_TWOFOLD = (Protocol.TWOFOLD, Protocol.ANSWERS)
 
 
@@ -206,7 +206,7 @@ def _headers(wanted: Wanted, protocol: Protocol) -> list[tuple[str, str]]:
     headers = list(wanted.headers)
     is_given = any(name.lower() == DEADLINE_HEADER.lower() for name, _ in headers)
     if wanted.deadline_s is not None and protocol in OF_TWOFOLD and not is_given:
-        headers.append((DEADLINE_HEADER, f"{math.ceil(wanted.deadline_s * 1e3)}"))
+        headers.append(deadline_header(wanted.deadline_s))
     return headers
 
 

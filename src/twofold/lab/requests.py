@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,7 @@ Row = Mapping[str, Any]
 ROW, VALUES = b"{{row}}", b"{{values}}"
 """What a template of bodies may have in it."""
 JSON_TYPE = "application/json"
+DEADLINE_HEADER = "X-Twofold-Deadline-Ms"
 WHOLE_BOUND = 2**63
 
 
@@ -133,6 +135,17 @@ def request_of(
     lines += [f"{name}: {value}" for name, value in own if name.lower() not in given]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + (body or b"")
+
+
+def deadline_header(deadline_s: float) -> tuple[str, str]:
+    """The header that says to a twofold server how long its client waits, in whole milliseconds."""
+    return DEADLINE_HEADER, f"{math.ceil(deadline_s * 1e3)}"
+
+
+def with_header(request: bytes, header: tuple[str, str]) -> bytes:
+    """A whole request with one more header, its name and its value, before all others."""
+    line = "{}: {}".format(*header).encode("latin-1")
+    return request.replace(b"\r\n", b"\r\n%b\r\n" % line, 1)
 
 
 def key_target(path: str, key: Any) -> str:

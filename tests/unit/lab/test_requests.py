@@ -10,10 +10,12 @@ from twofold.lab.requests import (
     Protocol,
     Tensor,
     body_of,
+    deadline_header,
     key_target,
     path_of,
     protocol_of,
     request_of,
+    with_header,
 )
 
 ROW = {"age": 41, "plan": "basic", "vip": True, "score": 0.5}
@@ -116,6 +118,14 @@ def test_a_header_that_was_given_replaces_our_own() -> None:
     request = request_of("/p", host="h", body=b"", headers=[("content-type", "text/csv")])
     assert request.lower().count(b"content-type") == 1
     assert b"content-type: text/csv" in request
+
+
+def test_a_header_can_be_put_into_a_whole_request() -> None:
+    request = request_of("/p", host="h", body=b"1\r\n2")
+    head, _, rest = with_header(request, deadline_header(0.0501)).partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[:2] == ["POST /p HTTP/1.1", "X-Twofold-Deadline-Ms: 51"]
+    assert rest == b"1\r\n2"
 
 
 def test_keys_are_escaped() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -18,9 +17,9 @@ from twofold.lab.capacity import find_capacity, is_kept, kept_for_longer
 from twofold.lab.findings import Latency, Level
 from twofold.lab.generator import Target, connections_for, run_closed, run_open
 from twofold.lab.parts import latency_of
+from twofold.lab.requests import deadline_header, with_header
 
 PEAK_CONNECTIONS = 32
-DEADLINE = b"\r\nX-Twofold-Deadline-Ms: %d\r\n"
 MIN_TIMEOUT_S = 2.0
 """As long as a server may take by its default deadline, and as long again."""
 STEPS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)
@@ -110,8 +109,8 @@ class Loads:
     @functools.cached_property
     def _hurried(self) -> Target:
         """The same by clients that say how long they wait, so that the server can refuse them."""
-        said = DEADLINE % math.ceil(self.slo_s * 1e3)
-        requests = [blob.replace(b"\r\n", said, 1) for blob in self.requests]
+        said = deadline_header(self.slo_s)
+        requests = [with_header(request, said) for request in self.requests]
         return Target(self.server.address, requests, b'"prediction"')
 
     @property

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from twofold.errors import TwofoldError, problem
 from twofold.lab.parts import stages_of
+from twofold.lab.requests import with_header
 
 TIMEOUT_S = 10.0
 READ_BYTES = 65_536
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
-ASKING = b"\r\nX-Twofold-Timing: 1\r\n"
+TIMING = ("X-Twofold-Timing", "1")
 MAX_CALLS = 200_000
 MIN_CALLS = 20
 """However slow they are, up to their limit in time."""
@@ -57,7 +58,7 @@ def ask_for_stages(
     address: tuple[str, int], requests: Sequence[bytes], *, seconds: float, warm_up: int
 ) -> list[Mapping[str, float]]:
     """Ask a server for its own times; see `twofold.wire.stages`."""
-    asking = [blob.replace(b"\r\n", ASKING, 1) for blob in requests]
+    asking = [with_header(request, TIMING) for request in requests]
     told: list[Mapping[str, float]] = []
 
     def ask(client: socket.socket, blob: bytes) -> None:
