@@ -35,7 +35,7 @@ struct route {
     PyObject *gate;          /* NULL: it is not refused here */
     PyObject *lag;           /* how late the loop is at an instant */
     double allowed_s;        /* that a request may take which doesn't say so itself */
-    double share, guard_s;   /* what of that a late loop may use up: see twofold.serving.admission */
+    double share, guard_s;   /* how much of that a late loop may use up: see is_late */
     uint64_t chance;         /* the state of a generator of random numbers, never 0 */
     struct answered_slots answered;
     struct refused_slots refused;
@@ -109,11 +109,11 @@ PyDoc_STRVAR(add_doc,
 "Answer POST requests for a target: `learn` gives the form of a body, whose JSON is as long as a\n"
 "header says or None, or None; `quick` gives the prediction of a row, or None. A `gate` refuses\n"
 "them while it is closed; if there is `quick`, only those for which the loop is too late. Both\n"
-"`learn` and `quick`, or `gate`, may be None. `deadline` is: how late the loop is at an instant; the\n"
-"seconds a request may take that doesn't say so; and the share and the guard of\n"
-"`twofold.serving.admission.refused_ratio`. The slots of the tally are `answered`: responses, requests, rows,\n"
-"duration, queue, predict; and `refused`: responses, requests, duration. Larger bodies are left to\n"
-"others.");
+"`learn` and `quick`, or `gate`, may be None. `deadline` is: how late the loop is at an instant;\n"
+"the seconds a request may take that doesn't say so; and the share and the guard of\n"
+"`twofold.serving.admission.refused_ratio`. The slots of the tally are `answered`: responses,\n"
+"requests, rows, duration, queue, predict; and `refused`: responses, requests, duration. Larger\n"
+"bodies are left to others.");
 
 static PyObject *given(PyObject *item) { return item == Py_None ? NULL : Py_NewRef(item); }
 
@@ -124,9 +124,10 @@ static PyObject *desk_add(Desk *self, PyObject *args) {
     struct refused_slots refused;
     Py_ssize_t max_body_bytes;
     if (!PyArg_ParseTuple(args, "SOOO(Oddd)(nnnnnn)(nnn)n", &target, &learn, &quick, &gate, &lag,
-                          &allowed_s, &share, &guard_s, &answered.response, &answered.ok, &answered.rows, &answered.duration,
-                          &answered.queue, &answered.predict, &refused.response, &refused.outcome,
-                          &refused.duration, &max_body_bytes))
+                          &allowed_s, &share, &guard_s, &answered.response, &answered.ok,
+                          &answered.rows, &answered.duration, &answered.queue, &answered.predict,
+                          &refused.response, &refused.outcome, &refused.duration,
+                          &max_body_bytes))
         return NULL;
     if (!tally_has(self->tally, &answered, &refused)) {
         PyErr_SetString(PyExc_IndexError, "there is no such slot");

@@ -22,9 +22,9 @@ static void gate_dealloc(Gate *self) {
 
 PyDoc_STRVAR(close_doc,
 "close(until_s, least_bytes, allowed_s, before, after)\n--\n\n"
-"Refuse requests of `least_bytes` of body or more that may take `allowed_s` at most, until then, or\n"
-"until it is opened. `before` and `after` are the bytes of the refusal around its header lines about\n"
-"date and connection.");
+"Refuse requests of `least_bytes` of body or more that may take `allowed_s` at most, until then,\n"
+"or until it is opened. `before` and `after` are the bytes of the refusal around its header lines\n"
+"about date and connection.");
 
 static PyObject *gate_close(Gate *self, PyObject *args) {
     double until_s, allowed_s;

@@ -233,7 +233,7 @@ class _Worker:
         from twofold.serving.vitals import Vitals  # noqa: PLC0415 - see the module
         from twofold.wire.listen import CHECK_S  # noqa: PLC0415
 
-        vitals = Vitals(service, longest_turn_s=self._pulse.longest_s, every_s=CHECK_S)
+        vitals = Vitals(service, longest_block_s=self._pulse.longest_s, every_s=CHECK_S)
 
         def note() -> None:
             service.sample()

@@ -1,4 +1,4 @@
-"""How late the event loop is: what comes now waits as long as the turns take."""
+"""How late the event loop is, and what keeps it: the turns it takes, the things done in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 
 class Pulse:
-    """Measures the turns of an event loop, from the first thing done in one to its end."""
+    """Measures the turns of an event loop, from the first thing done in one to its end, and the
+    longest of these things."""
 
     def __init__(
         self, *, clock: Callable[[], float], soon: Callable[[Callable[[], None]], object]

@@ -86,7 +86,7 @@ class Vitals:
         self,
         service: Service,
         *,
-        longest_turn_s: Callable[[], float],
+        longest_block_s: Callable[[], float],
         every_s: float,
         unix_s: Callable[[], float] = time.time,
         cpu_s: Callable[[], float] = time.process_time,
@@ -95,14 +95,15 @@ class Vitals:
 
         Args:
             service: The models.
-            longest_turn_s: The longest turn of the event loop since this was last called.
+            longest_block_s: The longest that something asked for kept the event loop since this was
+                last called.
             every_s: How often `note` is called, if the loop isn't blocked.
             unix_s: The time, seconds since 1970.
             cpu_s: What this process has used of a processor, seconds.
         """
         self._service = service
         self._metrics = service.metrics
-        self._longest_turn_s = longest_turn_s
+        self._longest_block_s = longest_block_s
         self._every_s = every_s
         self._unix_s = unix_s
         layout = service.metrics.layout
@@ -127,9 +128,9 @@ class Vitals:
         self._work.note(now_s)
 
     def _note_blocks(self, now_s: float, unix_s: float) -> None:
-        # Turns say how long what was asked for took; being called late tells of all the rest, as of
-        # a process that was stopped.
-        took_s = self._longest_turn_s()
+        # That is what was asked for; being called late tells of all the rest, as of a process that
+        # was stopped.
+        took_s = self._longest_block_s()
         if self._noted_s is not None:
             took_s = max(took_s, now_s - self._noted_s - self._every_s)
         self._noted_s = now_s

@@ -1,4 +1,5 @@
-"""How late the loop is: as late as its last turn was long, unless it has rested since."""
+"""How late the loop is: as late as its last turn was long, unless it has rested since, or who is
+asked for has only just been read; and the longest thing that it did."""
 
 from __future__ import annotations
 
@@ -80,7 +81,7 @@ def test_long_turn_of_short_things_is_no_long_thing(loop: Any, pulse: Pulse) -> 
     assert pulse.longest_s() == pytest.approx(0.5)
 
 
-def test_longest_turn_is_that_since_it_was_last_asked_for(loop: Any, pulse: Pulse) -> None:
+def test_longest_thing_is_that_since_it_was_last_asked_for(loop: Any, pulse: Pulse) -> None:
     assert pulse.longest_s() == 0.0
     for took_s in (0.25, 0.5, 0.125):
         turn(loop, pulse, took_s)

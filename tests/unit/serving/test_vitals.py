@@ -53,14 +53,14 @@ class Bench:
 
     def __init__(self, loop: Any, *, turn: Turn | None = None) -> None:
         self.loop = loop
-        self.turn_s = self.cpu_s = 0.0
+        self.block_s = self.cpu_s = 0.0
         layout = layout_for([DOUBLER], [200])
         self.metrics = Metrics(layout, memoryview(bytearray(layout.size_bytes(1))), region=0)
         self.served = Served(record_of(*DOUBLER), self.metrics, model=Model(), turn=turn)
         service = Service([self.served], self.metrics, clock=loop.clock)
         self.vitals = Vitals(
             service,
-            longest_turn_s=lambda: self.turn_s,
+            longest_block_s=lambda: self.block_s,
             every_s=EVERY_S,
             unix_s=lambda: UNIX_S + loop.now_s,
             cpu_s=lambda: self.cpu_s,
@@ -113,11 +113,11 @@ def test_process_that_was_stopped_is_seen_by_being_late(bench: Bench) -> None:
     assert bench.value(BLOCKED_AT) == UNIX_S + bench.loop.now_s
 
 
-def test_long_turn_is_a_block_and_counted_once(bench: Bench) -> None:
+def test_long_thing_is_a_block_and_counted_once(bench: Bench) -> None:
     bench.note()
-    bench.turn_s = 2 * BLOCK_S
+    bench.block_s = 2 * BLOCK_S
     bench.note(EVERY_S + BLOCK_S)
-    bench.turn_s = 0.9 * BLOCK_S
+    bench.block_s = 0.9 * BLOCK_S
     bench.note()
     assert bench.value(BLOCKS) == 1
     assert bench.value(LONGEST_BLOCK) == pytest.approx(2 * BLOCK_S)
