@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 
 class Pulse:
-    """Measures the turns of an event loop, from the first thing done in one to its end, and the
-    longest of these things."""
+    """Measures the turns of an event loop, and the things done in them.
+
+    A turn counts from the first thing to its end.
+    """
 
     def __init__(
         self, *, clock: Callable[[], float], soon: Callable[[Callable[[], None]], object]

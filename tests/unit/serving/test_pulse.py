@@ -1,5 +1,7 @@
-"""How late the loop is: as late as its last turn was long, unless it has rested since, or who is
-asked for has only just been read; and the longest thing that it did."""
+"""How late the loop is: as late as its last turn was long, unless it has rested since.
+
+No later, for a connection, than it was read the last time. And the longest thing that it did.
+"""
 
 from __future__ import annotations
 
