@@ -6,7 +6,7 @@ All costs are those of `twofold.lab.costs`, which says how they are counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twofold.lab.costs import (
     HOUR_S,
@@ -21,6 +21,7 @@ from twofold.lab.costs import (
 )
 from twofold.lab.findings import Findings
 from twofold.lab.needs import DAY_S, Features, Needs
+from twofold.lab.timetable import youngest_age_s
 
 PEAK_RATIO = 3.0
 """How much busier the peak is than the mean, where it isn't known."""
@@ -85,8 +86,8 @@ class Derived:
         units: What single things cost.
         per_million: By mode.
         break_evens: By the share that is asked for.
-        fresh_age_s: Below which age a batch has to run so often that predicting live costs less;
-            None if nothing is asked for.
+        fresh_age_s: Below which age a batch has to run so often that predicting live costs less,
+            or can't be; None if nothing is asked for, or it can't be at all.
         points: Costs of a day at each tolerated age.
         days: Costs of a day of ever more rows.
     """
@@ -122,7 +123,7 @@ def derive(found: Findings, assumed: Assumed, ages_s: Sequence[float] = AGES_S) 
             BreakEven(asked_ratio=ratio, rows_per_day=break_even_rows_per_day(found, ratio))
             for ratio in ASKED_RATIOS
         ),
-        fresh_age_s=break_even_age_s(found, assumed.rows_per_day, asked_per_day),
+        fresh_age_s=_fresh_age_s(found, units, assumed.rows_per_day, asked_per_day),
         points=tuple(cost_against_freshness(needs, found, ages_s)),
         days=tuple(
             DayOf(
@@ -133,6 +134,17 @@ def derive(found: Findings, assumed: Assumed, ages_s: Sequence[float] = AGES_S) 
             for rows in ROWS
         ),
     )
+
+
+def _fresh_age_s(
+    found: Findings, units: UnitCosts, rows_per_day: int, asked_per_day: float
+) -> float | None:
+    cheaper_s = break_even_age_s(found, rows_per_day, asked_per_day)
+    unpublished = replace(units.run_time, publish_row_s=0.0)
+    youngest_s = youngest_age_s(lambda _: float(rows_per_day), unpublished)
+    if cheaper_s is None or youngest_s is None:
+        return None
+    return max(cheaper_s, youngest_s)
 
 
 def work_cost(point_core_s: float, assumed: Assumed) -> float:

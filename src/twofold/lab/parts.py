@@ -81,9 +81,12 @@ def scaling_of(small: Taken, large: Taken) -> Scaling | None:
     """Tell what a run costs whatever its size from what each row adds, by a line through two runs.
 
     Returns:
-        None if the larger run took hardly longer: that may as well be noise.
+        None if the larger run took hardly longer: that may as well be noise. Twice as long isn't,
+        though hardly more was computed: the model waits for something else.
     """
-    if large.wall_s < MIN_LONGER * small.wall_s or large.cpu_s < MIN_LONGER * small.cpu_s:
+    is_twice = large.wall_s >= 2 * small.wall_s
+    is_longer = large.wall_s >= MIN_LONGER * small.wall_s
+    if not (is_twice or (is_longer and large.cpu_s >= MIN_LONGER * small.cpu_s)):
         return None
 
     def line(short_s: float, long_s: float) -> tuple[float, float]:

@@ -58,15 +58,23 @@ def test_a_line_through_two_runs_is_found_again(
     found = scaling_of(small, large)
     if found is None:
         assert large.cpu_s < 1.1 * small.cpu_s or large.wall_s < 1.1 * small.wall_s
+        assert large.wall_s < 2 * small.wall_s
         return
     assert found.fixed_wall_s == pytest.approx(fixed_s, abs=1e-6, rel=1e-6)
     assert found.fixed_cpu_s == pytest.approx(2 * fixed_s, abs=1e-6, rel=1e-6)
     assert found.row_wall_s * more == pytest.approx(row_s * more, abs=1e-6, rel=1e-6)
 
 
-@pytest.mark.parametrize("large", [(1.9, 4.0), (4.0, 2.1), (2.1, 2.1)])
+@pytest.mark.parametrize("large", [(1.9, 4.0), (3.9, 2.1), (2.1, 2.1)])
 def test_a_larger_run_that_took_hardly_longer_tells_nothing(large: tuple[float, float]) -> None:
     assert scaling_of(Taken(10, 2.0, 2.0), Taken(1_000, *large)) is None
+
+
+def test_a_run_that_waits_twice_as_long_but_computes_no_more_tells_what_a_row_adds() -> None:
+    found = scaling_of(Taken(10, 2.0, 1.0), Taken(110, 7.0, 0.9))
+    assert found is not None
+    assert (found.row_wall_s, found.fixed_wall_s) == pytest.approx((0.05, 1.5))
+    assert (found.row_cpu_s, found.fixed_cpu_s) == (0.0, 1.0)
 
 
 def test_stages_are_read_from_the_headers_that_have_them() -> None:

@@ -18,7 +18,7 @@ from twofold.app.compare.processes import Ended, run_to_end
 from twofold.batch.inputs import Input
 from twofold.batch.manifest import Manifest
 from twofold.batch.stage import read_ledger, staging_folder
-from twofold.lab.findings import BatchFound
+from twofold.lab.findings import BatchFound, Scaling
 from twofold.lab.parts import Part, Taken, row_latencies, scaling_of
 
 
@@ -42,6 +42,13 @@ class Ran:
     def taken(self) -> Taken:
         """What it took."""
         return Taken(self.manifest.rows_in, self.ended.wall_s, self.ended.cpu_s)
+
+    @property
+    def row_s(self) -> float:
+        """What each row took of the time in which there were partitions at work; 0 if none was."""
+        began_s = min((part.began_s for part in self.parts), default=0.0)
+        finished_s = max((part.finished_s for part in self.parts), default=0.0)
+        return (finished_s - began_s) / max(1, sum(part.rows for part in self.parts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +109,19 @@ UNTOLD = (
 )
 
 
+WAITS = (
+    "Of what a row adds to a run, the processor is busy for less than half: the model waits for "
+    "something else. Costs count the processor's time only."
+)
+
+
+def notes_on(scaling: Scaling | None) -> list[str]:
+    """What is to be kept in mind of what each row adds."""
+    if scaling is None:
+        return [UNTOLD]
+    return [WAITS] if 2 * scaling.row_cpu_s < scaling.row_wall_s else []
+
+
 def measure_batch(
     runs: Batches, source: Input, key: str | None, say: Callable[[str, float], None]
 ) -> tuple[BatchFound, Ran, list[str]]:
@@ -127,7 +147,8 @@ def measure_batch(
     found = small.ran
     scaling = None
     rows = found.manifest.rows_in
-    copies = 1 if plan.is_large(rows) else copies_for(source, rows, plan.large_rows)
+    is_large = plan.is_large(rows, found.row_s)
+    copies = 1 if is_large else copies_for(source, rows, plan.more_rows(found.row_s))
     if copies > 1:
         say("writing a larger input", 0.5)
         larger = write_copies(source, copies, runs.folder)
@@ -139,8 +160,8 @@ def measure_batch(
         )
         scaling = scaling_of(found.taken, large.ran.taken)
         larger.unlink()
-        notes += [] if scaling else [UNTOLD]
-    elif not plan.is_large(rows):
+        notes += notes_on(scaling)
+    elif not is_large:
         notes.append(
             "The input isn't of plain files, so no larger one was made of it: what a run costs "
             "whatever its size isn't told from what each row adds."

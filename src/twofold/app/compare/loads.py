@@ -79,6 +79,13 @@ class Levels:
         )
 
 
+def _ascending(levels: Sequence[Level]) -> list[Level]:
+    """Levels of which there is something to tell: a low rate may bring no request in its time."""
+    return sorted(
+        (level for level in levels if level.offered_per_s), key=lambda one: one.offered_per_s
+    )
+
+
 def _as_valid(level: Level) -> Level:
     """A level whose generator may have been late: that is in its latency already."""
     return msgspec.structs.replace(level, is_valid=True)
@@ -131,12 +138,12 @@ class Loads:
                 timeout_s=self._timeout_s,
             )
         except ConfigError as error:
-            times_s = ask_alone(
+            times_s, answers = ask_alone(
                 self.server.address, self.requests, seconds=plan.alone_s, warm_up=WARM_UP
             )
             cpu_s = self.server.cpu_s() - before_s
             note = f"No native load generator here ({error}): the lone client is one in Python."
-            return Alone(latency_of(times_s), cpu_s / (len(times_s) + WARM_UP), note)
+            return Alone(latency_of(times_s), cpu_s / answers, note)
         cpu_s = self.server.cpu_s() - before_s
         # Those of the warm-up were answered, too.
         answers = found.count * (1 + plan.warm_up_s / plan.alone_s)
@@ -158,7 +165,7 @@ class Loads:
         else:
             capacity_per_s, tried_levels = self._search(peak_per_s, say)
         if not capacity_per_s:
-            return Levels(0.0, None, tried_levels)
+            return Levels(0.0, None, _ascending(tried_levels))
         levels: list[Level] = []
         if not self.is_quick:
             say(0.6)
@@ -177,8 +184,7 @@ class Loads:
         for at, some in enumerate([rates] if self.is_quick else [[rate] for rate in rates]):
             say(0.7 + 0.3 * at / len(rates))
             levels += self._offer(some, self.plan.level_s)
-        levels.sort(key=lambda one: one.offered_per_s)
-        return Levels(capacity_per_s, cpu_s, levels)
+        return Levels(capacity_per_s, cpu_s, _ascending(levels))
 
     def _peak(self) -> float:
         found = run_closed(

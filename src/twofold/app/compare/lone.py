@@ -27,10 +27,13 @@ def timed(calls: Iterator[Callable[[], object]], *, seconds: float, warm_up: int
     Args:
         calls: What is called, one after the other.
         seconds: For how long; ten times that if they are slow, until there are a few.
-        warm_up: How many don't count.
+        warm_up: How many don't count: fewer if they take longer than that, but one.
     """
+    began_s = time.perf_counter()
     for _ in range(warm_up):
         next(calls)()
+        if time.perf_counter() - began_s >= seconds:
+            break
     times_s: list[float] = []
     began_s = time.perf_counter()
     while len(times_s) < MAX_CALLS:
@@ -46,12 +49,23 @@ def timed(calls: Iterator[Callable[[], object]], *, seconds: float, warm_up: int
 
 def ask_alone(
     address: tuple[str, int], requests: Sequence[bytes], *, seconds: float, warm_up: int
-) -> list[float]:
-    """Ask a server, and give what each answer took: from Python, whose own part is in it."""
+) -> tuple[list[float], int]:
+    """Ask a server, from Python, whose own part is in what is measured.
+
+    Returns:
+        What each answer took; how many there were, with those that don't count.
+    """
+    answers = 0
+
+    def ask(client: socket.socket, blob: bytes) -> None:
+        nonlocal answers
+        exchange(client, blob)
+        answers += 1
+
     with socket.create_connection(address, TIMEOUT_S) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        calls = (lambda blob=blob: exchange(client, blob) for blob in itertools.cycle(requests))
-        return timed(iter(calls), seconds=seconds, warm_up=warm_up)
+        calls = (lambda blob=blob: ask(client, blob) for blob in itertools.cycle(requests))
+        return timed(iter(calls), seconds=seconds, warm_up=warm_up), answers
 
 
 def ask_for_stages(
@@ -69,8 +83,8 @@ def ask_for_stages(
     with socket.create_connection(address, TIMEOUT_S) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         calls = (lambda blob=blob: ask(client, blob) for blob in itertools.cycle(asking))
-        timed(iter(calls), seconds=seconds, warm_up=warm_up)
-    return told[warm_up:] or told
+        times_s = timed(iter(calls), seconds=seconds, warm_up=warm_up)
+    return told[-len(times_s) :]
 
 
 def exchange(client: socket.socket, blob: bytes) -> bytes:

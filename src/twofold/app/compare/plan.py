@@ -15,6 +15,7 @@ class Plan:
         repeats: Batch runs over each input.
         repeats_s: Once runs over one input have taken that long, there are no more.
         large_rows: A small input is also repeated up to so many.
+        large_s: A run over more rows than the input has takes that long at most, about.
         run_limit_s: A run that takes longer is given up.
         in_process_s: Calls in Python.
         alone_s: A lone client.
@@ -32,6 +33,7 @@ class Plan:
     repeats: int
     repeats_s: float
     large_rows: int
+    large_s: float
     run_limit_s: float = 1_800.0
     in_process_s: float
     alone_s: float
@@ -45,15 +47,31 @@ class Plan:
     key_rows: int = 1_000_000
     publish_rows: int
 
-    def is_large(self, rows: int) -> bool:
+    def more_rows(self, row_s: float) -> int:
+        """How many rows a larger input has.
+
+        Args:
+            row_s: What a run takes for each.
+        """
+        return min(self.large_rows, self._affordable(row_s))
+
+    def more_published(self, row_s: float) -> int:
+        """The same of what is published, which is predicted first."""
+        return min(self.publish_rows, self._affordable(row_s))
+
+    def _affordable(self, row_s: float) -> int:
+        return int(self.large_s / max(row_s, 1e-9))
+
+    def is_large(self, rows: int, row_s: float) -> bool:
         """Whether an input has so many rows that a few of them tell what is fixed of a run."""
-        return rows * LARGE_BY >= self.large_rows
+        return rows * LARGE_BY >= self.more_rows(row_s)
 
 
 FULL = Plan(
     repeats=3,
     repeats_s=30.0,
     large_rows=1_000_000,
+    large_s=30.0,
     publish_rows=500_000,
     in_process_s=2.0,
     alone_s=3.0,
@@ -67,6 +85,7 @@ QUICK = Plan(
     repeats=1,
     repeats_s=0.0,
     large_rows=300_000,
+    large_s=6.0,
     publish_rows=100_000,
     in_process_s=0.3,
     alone_s=0.4,

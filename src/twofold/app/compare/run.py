@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twofold.app.answers import answers
-from twofold.app.compare.batch import UNTOLD, Batches, Ran, measure_batch
+from twofold.app.compare.batch import Batches, Ran, measure_batch, notes_on
 from twofold.app.compare.inputs import (
     ROW_KEY,
     answer_requests,
@@ -26,7 +26,7 @@ from twofold.app.compare.inputs import (
 from twofold.app.compare.loads import CPU_LEVEL, WARM_UP, Loads
 from twofold.app.compare.lone import ask_for_stages, timed
 from twofold.app.compare.machine import this_machine
-from twofold.app.compare.plan import FULL, QUICK, Plan
+from twofold.app.compare.plan import FULL, LARGE_BY, QUICK, Plan
 from twofold.app.compare.processes import Ended, Serving, run_to_end, serving
 from twofold.batch.head import head
 from twofold.batch.inputs import open_input
@@ -154,11 +154,11 @@ class _Comparison:
     def batch(self) -> tuple[BatchFound, Ran, list[str]]:
         key, say = self._request.key, self._part("batch")
         found, ran, notes = measure_batch(self._batches, self._source, key, say)
-        if self._plan.is_large(found.rows):
+        if self._plan.is_large(found.rows, ran.row_s):
             # It is large itself: a few of its rows are the other end of the line.
-            few = self._keyed(self._rows, "few")
+            few = self._keyed(self._rows.slice(0, max(1, found.rows // LARGE_BY)), "few")
             scaling = scaling_of(few.taken, ran.taken)
-            notes += [] if scaling else [UNTOLD]
+            notes += notes_on(scaling)
             found = msgspec.structs.replace(found, scaling=scaling)
         return found, ran, notes
 
@@ -175,10 +175,10 @@ class _Comparison:
             ran = self._keyed(rows(), "keyed")
         ended = self._published(ran, self.store)
         scaling = None
-        if ran.manifest.rows_predicted < plan.publish_rows:
+        if ran.manifest.rows_predicted < (wanted := plan.more_published(ran.row_s)):
             self._say("publishing more of them", SHARES["batch"][1])
             # In a store of its own: what is asked for is the other one.
-            more = self._keyed(rows(), "keyed-large", at_least=plan.publish_rows)
+            more = self._keyed(rows(), "keyed-large", at_least=wanted)
             large = self._published(more, self._folder / "store-large")
             scaling = scaling_of(_taken(ran, ended), _taken(more, large))
         waited_s = (ran.ended.ended_at - ran.manifest.as_of).total_seconds()

@@ -13,27 +13,29 @@ import pyarrow.parquet as pq
 import pytest
 
 from twofold.app.compare import batch
-from twofold.app.compare.batch import Batches, Ran, measure_batch
+from twofold.app.compare.batch import Batches, Ran, measure_batch, notes_on
 from twofold.app.compare.plan import FULL, QUICK, Plan
 from twofold.app.compare.processes import Ended
 from twofold.batch.inputs import Input, open_input
-from twofold.lab.parts import Part
+from twofold.lab.parts import Part, Taken, scaling_of
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 class Runs(Batches):
-    """Takes a second, and a microsecond a row; each run is a tenth slower than the one before."""
+    """Takes a second, and some time a row; each run is a tenth slower than the one before."""
 
     made: list[tuple[str, str, str | None]]
+    row_s: float = 1e-6
 
     def run(self, source: str, name: str, key: str | None = None) -> Ran:
         self.made.append((Path(source).name, name, key))
         rows = pq.read_metadata(source).num_rows
-        wall_s = (1.0 + rows * 1e-6) * (1 + 0.1 * int(name[-1]))
+        work_s = rows * self.row_s
+        wall_s = (1.0 + work_s) * (1 + 0.1 * int(name[-1]))
         ended = Ended(NOW, NOW + timedelta(seconds=wall_s), wall_s, wall_s, 1 << 27, b"")
         manifest: Any = SimpleNamespace(rows_in=rows, rows_quarantined=0, rows_predicted=rows)
-        return Ran(Path(name), ended, manifest, (Part(rows, 0.5, 0.75),))
+        return Ran(Path(name), ended, manifest, (Part(rows, 0.5, 0.5 + work_s),))
 
 
 def runs(tmp_path: Path, plan: Plan) -> tuple[Runs, Input]:
@@ -53,7 +55,7 @@ def test_the_run_of_median_length_stands_for_all(tmp_path: Path) -> None:
     assert {key for _, _, key in made.made} == {"id"}
     assert (found.repeats, ran.folder.name) == (3, "run-1")
     assert found.wall_s == pytest.approx(1.001 * 1.1)
-    assert (found.wait_s.mean_s, found.compute_s.mean_s) == pytest.approx((0.5, 0.25))
+    assert (found.wait_s.mean_s, found.compute_s.mean_s) == pytest.approx((0.5, 0.001))
     assert found.start_s == 0.5
     assert (notes, said) == ([], sorted(said))
     assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
@@ -68,6 +70,24 @@ def test_a_larger_input_tells_what_is_fixed_from_what_a_row_adds(tmp_path: Path)
     assert found.scaling.row_wall_s == pytest.approx(1e-6)
 
 
+def test_a_larger_input_of_a_slow_model_has_no_more_rows_than_there_is_time_for(
+    tmp_path: Path,
+) -> None:
+    made, source = runs(tmp_path, QUICK)
+    object.__setattr__(made, "row_s", QUICK.large_s / 10_000)
+    found, _, _ = measure_batch(made, source, None, lambda *_: None)
+    assert found.scaling is not None
+    assert found.scaling.rows == 10_000
+
+
+def test_runs_of_a_slow_model_over_an_input_that_takes_long_are_enough(tmp_path: Path) -> None:
+    made, source = runs(tmp_path, QUICK)
+    object.__setattr__(made, "row_s", 0.08)
+    found, ran, notes = measure_batch(made, source, None, lambda *_: None)
+    assert (len(made.made), found.scaling, notes) == (1, None, [])
+    assert ran.row_s == pytest.approx(0.08)
+
+
 def test_an_input_that_is_large_itself_is_not_copied(tmp_path: Path) -> None:
     made, source = runs(tmp_path, dataclasses.replace(QUICK, large_rows=4_000))
     found, _, notes = measure_batch(made, source, None, lambda *_: None)
@@ -78,6 +98,12 @@ def test_a_larger_input_that_takes_hardly_longer_is_noted(tmp_path: Path) -> Non
     made, source = runs(tmp_path, dataclasses.replace(QUICK, large_rows=50_000))
     found, _, notes = measure_batch(made, source, None, lambda *_: None)
     assert (found.scaling, notes) == (None, [batch.UNTOLD])
+
+
+@pytest.mark.parametrize(("row_cpu_s", "noted"), [(0.4, True), (0.6, False), (3.0, False)])
+def test_a_model_that_waits_is_noted(row_cpu_s: float, noted: bool) -> None:
+    scaling = scaling_of(Taken(1, 1.0, row_cpu_s), Taken(101, 101.0, 101 * row_cpu_s))
+    assert notes_on(scaling) == ([batch.WAITS] if noted else [])
 
 
 def test_an_input_that_cannot_be_copied_is_noted(

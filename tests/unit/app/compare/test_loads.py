@@ -134,11 +134,15 @@ def test_a_server_that_keeps_no_rate_has_no_capacity(
 ) -> None:
     def never(target: Any, dues: Any, **how: Any) -> Any:
         rates = [stretch.from_per_s for stretch in dues.stretches]
-        return SimpleNamespace(stretches=[level(rate + 2 * CAPACITY) for rate in rates])
+        offered = [rate + 2 * CAPACITY for rate in reversed(rates)]
+        return SimpleNamespace(stretches=[level(rate) for rate in [*offered, 0.0]])
 
     monkeypatch.setattr(loads, "run_open", never)
     found = make(is_quick=True).find(lambda _: None, [0.5])
     assert (found.capacity_per_s, found.cpu_per_request_s) == (0.0, None)
+    told = [one.offered_per_s for one in found.levels]
+    assert (len(told), told) == (len(loads.STEPS), sorted(told))
+    assert told[0] > 0.0
 
 
 def test_a_lone_client_costs_the_server_what_each_request_does(make: Callable[..., Loads]) -> None:
@@ -154,7 +158,7 @@ def test_without_a_generator_the_lone_client_is_one_in_python(
         raise ConfigError("lab: expected a compiler, got none. Install one.")
 
     monkeypatch.setattr(loads, "run_closed", missing)
-    monkeypatch.setattr(loads, "ask_alone", lambda *_, **__: [0.001] * 100)
+    monkeypatch.setattr(loads, "ask_alone", lambda *_, **__: ([0.001] * 100, 150))
     found = make(is_quick=True).alone()
     assert found.latency.count == 100
     assert found.note.startswith("No native load generator here (lab: expected a compiler")

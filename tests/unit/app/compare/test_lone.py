@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import itertools
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -43,7 +44,8 @@ def address() -> Iterator[tuple[str, int]]:
 
 
 def test_each_answer_is_read_to_its_end_and_timed(address: tuple[str, int]) -> None:
-    times_s = ask_alone(address, [ASK], seconds=0.01, warm_up=2)
+    times_s, answers = ask_alone(address, [ASK], seconds=0.2, warm_up=2)
+    assert answers == len(times_s) + 2
     assert len(times_s) >= 1
     assert min(times_s) > 0.0
 
@@ -65,5 +67,12 @@ def test_the_first_calls_do_not_count() -> None:
     numbers = itertools.count()
     called: list[int] = []
     calls = ((lambda number=number: called.append(number)) for number in numbers)
-    times_s = timed(iter(calls), seconds=0.0, warm_up=5)
+    times_s = timed(iter(calls), seconds=0.1, warm_up=5)
     assert len(called) == len(times_s) + 5
+
+
+def test_slow_calls_are_not_made_for_long_before_they_count() -> None:
+    called: list[float] = []
+    calls = itertools.repeat(lambda: called.append(time.sleep(0.002) or 0.0))
+    times_s = timed(calls, seconds=0.001, warm_up=1_000)
+    assert len(called) == len(times_s) + 1
