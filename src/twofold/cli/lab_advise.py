@@ -232,8 +232,8 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
             missing.append(name)
     if missing:
         flags = ", ".join("--" + name.replace("_", "-") for name in missing)
-        fix = "Give each, or run it on a terminal, where they are asked for."
-        raise click.UsageError(problem("lab advise", flags, "none of them", fix))
+        fix = "Give what is missing, or run it on a terminal, where it is asked for."
+        raise click.UsageError(problem("lab advise", flags, "none", fix))
     return given
 
 
