@@ -128,6 +128,42 @@ def test_what_is_wrong_is_said_before_anything_is_measured(folder: Path) -> None
         assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 
 
+WAITING = """
+import os, time
+
+def predict(row):
+    if os.path.exists({packed!r}):
+        time.sleep(0.02)
+    return row["amount"] * 2.0
+"""
+
+
+def test_a_model_slower_than_the_objective_is_compared_all_the_same(tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    pack_doubler(tmp_path, "e2e_compare_waiting", WAITING.format(packed=str(packed)))
+    packed.touch()
+    pq.write_table(
+        pa.table({"amount": [float(row) for row in range(100)]}), tmp_path / "rows.parquet"
+    )
+    flags = ("rows.parquet", "--quick", "--json", "--slo-ms", "10", "--workers", "1")
+    done = compare(tmp_path, *flags, "--html", "report.html", "--markdown", "report.md")
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "found.json"
+    path.write_text(done.stdout, encoding="utf-8")
+    found = read_findings(path)
+    assert found.batch.scaling is not None
+    assert found.batch.scaling.rows < 1_000
+    assert found.batch.scaling.row_wall_s > 0.005
+    assert found.real_time.in_process.mean_s > 0.02
+    if has_generator():
+        assert found.real_time.capacity_per_s == 0.0
+        rates = [level.offered_per_s for level in found.real_time.levels]
+        assert rates == sorted(rates)
+        assert sum(level.in_time_per_s for level in found.real_time.levels) == 0.0
+        assert "keeps up with 0 requests/s" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert any("the model waits for something else" in note for note in found.notes)
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     with running_browser(tmp_path_factory.mktemp("browser")) as browser:

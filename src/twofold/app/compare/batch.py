@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from twofold.app.compare.inputs import copies_for, write_copies
 from twofold.app.compare.plan import Plan
@@ -18,8 +20,37 @@ from twofold.app.compare.processes import Ended, run_to_end
 from twofold.batch.inputs import Input
 from twofold.batch.manifest import Manifest
 from twofold.batch.stage import read_ledger, staging_folder
+from twofold.errors import PredictionFailed
 from twofold.lab.findings import BatchFound, Scaling
 from twofold.lab.parts import Part, Taken, row_latencies, scaling_of
+
+MANY_ROWS = 1_024
+MOMENT_S = 0.2
+
+
+def row_time_s(predict: Callable[[pa.Table], object], rows: pa.Table) -> float:
+    """Tell about what a model takes for a row of many.
+
+    Args:
+        predict: Predicts a table; the first call doesn't count.
+        rows: At least one; used again and again.
+
+    Returns:
+        Seconds, of ever more rows at once until they take a moment; 0 if the model fails for them.
+    """
+    rows = pa.concat_tables([rows] * -(-MANY_ROWS // rows.num_rows))
+    row_s, count = 0.0, 1
+    with contextlib.suppress(PredictionFailed):
+        predict(rows.slice(0, 1))
+        while True:
+            began_s = time.perf_counter()
+            predict(rows.slice(0, count))
+            took_s = time.perf_counter() - began_s
+            row_s = took_s / count
+            if took_s >= MOMENT_S or count >= MANY_ROWS:
+                break
+            count *= 4
+    return row_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +73,6 @@ class Ran:
     def taken(self) -> Taken:
         """What it took."""
         return Taken(self.manifest.rows_in, self.ended.wall_s, self.ended.cpu_s)
-
-    @property
-    def row_s(self) -> float:
-        """What each row took of the time in which there were partitions at work; 0 if none was."""
-        began_s = min((part.began_s for part in self.parts), default=0.0)
-        finished_s = max((part.finished_s for part in self.parts), default=0.0)
-        return (finished_s - began_s) / max(1, sum(part.rows for part in self.parts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +171,7 @@ def measure_batch(
     found = small.ran
     scaling = None
     rows = found.manifest.rows_in
-    is_large = plan.is_large(rows, found.row_s)
-    copies = 1 if is_large else copies_for(source, rows, plan.more_rows(found.row_s))
+    copies = 1 if plan.is_large(rows) else copies_for(source, rows, plan.large_rows)
     if copies > 1:
         say("writing a larger input", 0.5)
         larger = write_copies(source, copies, runs.folder)
@@ -161,7 +184,7 @@ def measure_batch(
         scaling = scaling_of(found.taken, large.ran.taken)
         larger.unlink()
         notes += notes_on(scaling)
-    elif not is_large:
+    elif not plan.is_large(rows):
         notes.append(
             "The input isn't of plain files, so no larger one was made of it: what a run costs "
             "whatever its size isn't told from what each row adds."

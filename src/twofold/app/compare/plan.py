@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 LARGE_BY = 4
+"""So many times as many rows as the input has are a larger one worth a run."""
+FEW_BY = 10
+"""The part of a large input that is few rows of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +18,7 @@ class Plan:
         repeats: Batch runs over each input.
         repeats_s: Once runs over one input have taken that long, there are no more.
         large_rows: A small input is also repeated up to so many.
-        large_s: A run over more rows than the input has takes that long at most, about.
+        large_s: More rows than the input has are predicted for that long at most, about.
         run_limit_s: A run that takes longer is given up.
         in_process_s: Calls in Python.
         alone_s: A lone client.
@@ -47,24 +50,18 @@ class Plan:
     key_rows: int = 1_000_000
     publish_rows: int
 
-    def more_rows(self, row_s: float) -> int:
-        """How many rows a larger input has.
+    def for_model(self, row_s: float) -> Plan:
+        """The same with no more rows than a model predicts in time, which takes so long for one."""
+        most = int(self.large_s / max(row_s, 1e-9))
+        return dataclasses.replace(
+            self,
+            large_rows=min(self.large_rows, most),
+            publish_rows=min(self.publish_rows, most),
+        )
 
-        Args:
-            row_s: What a run takes for each.
-        """
-        return min(self.large_rows, self._affordable(row_s))
-
-    def more_published(self, row_s: float) -> int:
-        """The same of what is published, which is predicted first."""
-        return min(self.publish_rows, self._affordable(row_s))
-
-    def _affordable(self, row_s: float) -> int:
-        return int(self.large_s / max(row_s, 1e-9))
-
-    def is_large(self, rows: int, row_s: float) -> bool:
+    def is_large(self, rows: int) -> bool:
         """Whether an input has so many rows that a few of them tell what is fixed of a run."""
-        return rows * LARGE_BY >= self.more_rows(row_s)
+        return rows * LARGE_BY >= self.large_rows
 
 
 FULL = Plan(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twofold.app.answers import answers
-from twofold.app.compare.batch import Batches, Ran, measure_batch, notes_on
+from twofold.app.compare.batch import Batches, Ran, measure_batch, notes_on, row_time_s
 from twofold.app.compare.inputs import (
     ROW_KEY,
     answer_requests,
@@ -26,7 +26,7 @@ from twofold.app.compare.inputs import (
 from twofold.app.compare.loads import CPU_LEVEL, WARM_UP, Loads
 from twofold.app.compare.lone import ask_for_stages, timed
 from twofold.app.compare.machine import this_machine
-from twofold.app.compare.plan import FULL, LARGE_BY, QUICK, Plan
+from twofold.app.compare.plan import FEW_BY, FULL, QUICK, Plan
 from twofold.app.compare.processes import Ended, Serving, run_to_end, serving
 from twofold.batch.head import head
 from twofold.batch.inputs import open_input
@@ -134,7 +134,6 @@ class _Comparison:
     ) -> None:
         self._request = request
         self._predictor = predictor
-        self._plan = plan
         self._folder = folder
         self._say = say
         self.reference = f"{predictor.name}@{predictor.version}"
@@ -145,7 +144,8 @@ class _Comparison:
         if not self._rows.num_rows:
             fix = "Give rows that fit the model's signature: twofold models NAME shows it."
             raise InvalidInput(problem(request.input, "rows to predict", "none", fix))
-        self._batches = Batches(self.reference, self.registry, folder, plan)
+        self._plan = plan.for_model(row_time_s(predictor.predict, self._rows))
+        self._batches = Batches(self.reference, self.registry, folder, self._plan)
 
     def _part(self, part: str) -> Say:
         begin, end = SHARES[part]
@@ -154,9 +154,9 @@ class _Comparison:
     def batch(self) -> tuple[BatchFound, Ran, list[str]]:
         key, say = self._request.key, self._part("batch")
         found, ran, notes = measure_batch(self._batches, self._source, key, say)
-        if self._plan.is_large(found.rows, ran.row_s):
+        if self._plan.is_large(found.rows):
             # It is large itself: a few of its rows are the other end of the line.
-            few = self._keyed(self._rows.slice(0, max(1, found.rows // LARGE_BY)), "few")
+            few = self._keyed(self._rows.slice(0, max(1, found.rows // FEW_BY)), "few")
             scaling = scaling_of(few.taken, ran.taken)
             notes += notes_on(scaling)
             found = msgspec.structs.replace(found, scaling=scaling)
@@ -175,10 +175,10 @@ class _Comparison:
             ran = self._keyed(rows(), "keyed")
         ended = self._published(ran, self.store)
         scaling = None
-        if ran.manifest.rows_predicted < (wanted := plan.more_published(ran.row_s)):
+        if ran.manifest.rows_predicted < plan.publish_rows:
             self._say("publishing more of them", SHARES["batch"][1])
             # In a store of its own: what is asked for is the other one.
-            more = self._keyed(rows(), "keyed-large", at_least=wanted)
+            more = self._keyed(rows(), "keyed-large", at_least=plan.publish_rows)
             large = self._published(more, self._folder / "store-large")
             scaling = scaling_of(_taken(ran, ended), _taken(more, large))
         waited_s = (ran.ended.ended_at - ran.manifest.as_of).total_seconds()

@@ -13,25 +13,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from twofold.app.compare import batch
-from twofold.app.compare.batch import Batches, Ran, measure_batch, notes_on
+from twofold.app.compare.batch import MANY_ROWS, Batches, Ran, measure_batch, notes_on, row_time_s
 from twofold.app.compare.plan import FULL, QUICK, Plan
 from twofold.app.compare.processes import Ended
 from twofold.batch.inputs import Input, open_input
+from twofold.errors import PredictionFailed
 from twofold.lab.parts import Part, Taken, scaling_of
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 class Runs(Batches):
-    """Takes a second, and some time a row; each run is a tenth slower than the one before."""
+    """Takes a second, and a microsecond a row; each run is a tenth slower than the one before."""
 
     made: list[tuple[str, str, str | None]]
-    row_s: float = 1e-6
 
     def run(self, source: str, name: str, key: str | None = None) -> Ran:
         self.made.append((Path(source).name, name, key))
         rows = pq.read_metadata(source).num_rows
-        work_s = rows * self.row_s
+        work_s = rows * 1e-6
         wall_s = (1.0 + work_s) * (1 + 0.1 * int(name[-1]))
         ended = Ended(NOW, NOW + timedelta(seconds=wall_s), wall_s, wall_s, 1 << 27, b"")
         manifest: Any = SimpleNamespace(rows_in=rows, rows_quarantined=0, rows_predicted=rows)
@@ -70,22 +70,31 @@ def test_a_larger_input_tells_what_is_fixed_from_what_a_row_adds(tmp_path: Path)
     assert found.scaling.row_wall_s == pytest.approx(1e-6)
 
 
-def test_a_larger_input_of_a_slow_model_has_no_more_rows_than_there_is_time_for(
-    tmp_path: Path,
-) -> None:
-    made, source = runs(tmp_path, QUICK)
-    object.__setattr__(made, "row_s", QUICK.large_s / 10_000)
-    found, _, _ = measure_batch(made, source, None, lambda *_: None)
-    assert found.scaling is not None
-    assert found.scaling.rows == 10_000
+def test_a_row_is_timed_among_many_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    asked: list[int] = []
+
+    def predict(rows: pa.Table) -> None:
+        nonlocal now_s
+        asked.append(rows.num_rows)
+        now_s += 10.0 if len(asked) == 1 else 0.005 + rows.num_rows * row_s
+
+    monkeypatch.setattr(batch.time, "perf_counter", lambda: now_s)
+    row_s = 1e-6
+    found_s = row_time_s(predict, pa.table({"x": [1.0, 2.0, 3.0]}))
+    assert found_s == pytest.approx(row_s + 0.005 / MANY_ROWS)
+    assert asked == [1, 1, 4, 16, 64, 256, 1_024]
+    asked.clear()
+    row_s = 0.08
+    assert row_time_s(predict, pa.table({"x": [1.0]})) == pytest.approx(row_s, rel=0.02)
+    assert asked == [1, 1, 4]
 
 
-def test_runs_of_a_slow_model_over_an_input_that_takes_long_are_enough(tmp_path: Path) -> None:
-    made, source = runs(tmp_path, QUICK)
-    object.__setattr__(made, "row_s", 0.08)
-    found, ran, notes = measure_batch(made, source, None, lambda *_: None)
-    assert (len(made.made), found.scaling, notes) == (1, None, [])
-    assert ran.row_s == pytest.approx(0.08)
+def test_a_model_that_fails_takes_no_time_that_is_known() -> None:
+    def fail(rows: pa.Table) -> None:
+        raise PredictionFailed("model: expected a number, got none. Mend it.")
+
+    assert row_time_s(fail, pa.table({"x": [1.0]})) == 0.0
 
 
 def test_an_input_that_is_large_itself_is_not_copied(tmp_path: Path) -> None:

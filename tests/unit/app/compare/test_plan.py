@@ -16,12 +16,12 @@ def test_a_quick_look_takes_less_of_everything() -> None:
 
 
 def test_a_slow_model_predicts_no_more_rows_than_there_is_time_for() -> None:
-    assert FULL.more_rows(0.0) == FULL.more_rows(1e-6) == FULL.large_rows
-    assert FULL.more_published(0.0) == FULL.publish_rows
-    assert FULL.more_rows(0.01) == FULL.more_published(0.01) == 100 * FULL.large_s
-    assert not FULL.is_large(700, 0.01)
-    assert FULL.is_large(750, 0.01)
-    assert FULL.is_large(1, 100.0)
+    assert FULL.for_model(0.0) == FULL.for_model(1e-6) == FULL
+    slow = FULL.for_model(0.01)
+    assert slow.large_rows == slow.publish_rows == 100 * FULL.large_s
+    assert not slow.is_large(700)
+    assert slow.is_large(750)
+    assert FULL.for_model(100.0).is_large(1)
 
 
 def test_rates_lie_on_both_sides_of_the_capacity() -> None:
