@@ -134,11 +134,15 @@ import os, time
 def predict(row):
     if os.path.exists({packed!r}):
         time.sleep(0.02)
+    if row["amount"] == 3.0:
+        raise ValueError("no 3")
     return row["amount"] * 2.0
 """
 
 
-def test_a_model_slower_than_the_objective_is_compared_all_the_same(tmp_path: Path) -> None:
+def test_a_model_that_is_too_slow_and_fails_for_a_row_is_compared_all_the_same(
+    tmp_path: Path,
+) -> None:
     packed = tmp_path / "packed"
     pack_doubler(tmp_path, "e2e_compare_waiting", WAITING.format(packed=str(packed)))
     packed.touch()
@@ -151,6 +155,7 @@ def test_a_model_slower_than_the_objective_is_compared_all_the_same(tmp_path: Pa
     path = tmp_path / "found.json"
     path.write_text(done.stdout, encoding="utf-8")
     found = read_findings(path)
+    assert found.batch.rows_quarantined == 1
     assert found.batch.scaling is not None
     assert found.batch.scaling.rows < 1_000
     assert found.batch.scaling.row_wall_s > 0.005

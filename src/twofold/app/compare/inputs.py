@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from twofold.batch.inputs import Input
+from twofold.errors import PredictionFailed
 from twofold.lab.requests import Protocol, body_of, key_target, path_of, request_of
 from twofold.model import arrow
 
@@ -104,6 +107,19 @@ def write_keyed(rows: pa.Table, path: Path, *, at_least: int = 0) -> Path:
     keys = arrow.from_numbers(np.arange(table.num_rows, dtype=np.int64))
     pq.write_table(table.append_column(ROW_KEY, keys), path, row_group_size=GROUP_ROWS)
     return path
+
+
+def predictable(rows: pa.Table, predict_one: Callable[[Mapping[str, Any]], object]) -> pa.Table:
+    """Leave out the rows that a model fails for, as a run sets them aside."""
+
+    def is_predicted(row: Mapping[str, Any]) -> bool:
+        try:
+            predict_one(row)
+        except PredictionFailed:
+            return False
+        return True
+
+    return rows.filter(pa.array([is_predicted(row) for row in rows.to_pylist()], pa.bool_()))
 
 
 def predict_requests(rows: pa.Table, model: str, host: str) -> list[bytes]:

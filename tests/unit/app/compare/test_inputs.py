@@ -16,11 +16,13 @@ from twofold.app.compare.inputs import (
     answer_requests,
     copies_for,
     predict_requests,
+    predictable,
     split_header,
     write_copies,
     write_keyed,
 )
 from twofold.batch.inputs import open_input
+from twofold.errors import PredictionFailed
 
 TABLE = pa.table({"x": [1.5, 2.5, None], "note": ["a", 'b "c"\nd', None]})
 
@@ -96,3 +98,13 @@ def test_requests_are_whole_and_say_how_long_they_are() -> None:
     [asked] = answer_requests(["a/b ?"], "churn", "h:1")
     assert asked.startswith(b"GET /v1/models/churn/answers/a%2Fb%20%3F HTTP/1.1\r\nHost: h:1\r\n")
     assert asked.endswith(b"\r\n\r\n")
+
+
+def test_rows_that_the_model_fails_for_are_not_asked_for() -> None:
+    def predict_one(row: Any) -> float:
+        if row["x"] is None:
+            raise PredictionFailed("model: expected a number, got none. Mend it.")
+        return row["x"]
+
+    assert predictable(TABLE, predict_one).to_pylist() == TABLE.slice(0, 2).to_pylist()
+    assert predictable(TABLE.slice(2), predict_one).num_rows == 0
