@@ -1,9 +1,9 @@
 """Whether `twofold lab compare` is done in time, and finds what others find on the Telco model.
 
-Batch: runs as the comparison measures them, and as `processes.measured` does. Real time: a lone
-client by wrk, and the highest rate around the capacity that either generator finds kept. A machine
-may change its pace by a third within seconds, so what is compared takes turns, and each turn is
-compared with that beside it; the lone client alone isn't.
+Batch: runs as the comparison measures them, and as `processes.measured` does. Real time: the
+comparison's lone client and wrk's, and the highest rate around the capacity that either generator
+finds kept. A machine may change its pace by a third within seconds, so what is compared takes
+turns, and each is compared with that beside it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from serving import Server, all_cores
 from targets import Report, at_most, median
 
 from twofold.app.compare.batch import Batches
+from twofold.app.compare.loads import Loads
 from twofold.app.compare.plan import FULL
-from twofold.app.compare.processes import Ended
+from twofold.app.compare.processes import Ended, Serving
 from twofold.demo import customers
 from twofold.lab import arrivals
 from twofold.lab.capacity import is_kept
@@ -44,7 +45,7 @@ SHARES = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 TRIES = 4
 MIN_OK_RATIO = 0.99
 BATCH_ROUNDS = 9
-WRK_ROUNDS, WRK_S = 3, 3
+ALONE_ROUNDS, WRK_S = 5, 3
 STEP_S = 2.0
 
 
@@ -66,7 +67,7 @@ def run(lab: LoadLab, report: Report) -> None:
     command = [sys.executable, "-m", "twofold", *words]
     log = folder / "serve.log"
     with Server("churn", command, log, all_cores(), announced=True, cwd=folder) as server:
-        _check_alone(folder, report, (request, server), found)
+        _check_alone(folder, report, (request, server))
         _check_capacity(folder, report, (request, server), found)
 
 
@@ -106,22 +107,28 @@ def _check_batch(folder: Path, report: Report) -> None:
             [one.memory_mb for one in theirs],
         ),
     ):
-        apart = median([one / its for one, its in zip(mine, other, strict=True)]) or 0.0
-        note = f"  {median(mine):.4g} and {median(other):.4g}"
-        report.check(f"batch, {name}: times apart", max(apart, 1 / apart), AGREES, note)
+        _agree_in_turn(report, f"batch, {name}: times apart", mine, other)
 
 
-def _check_alone(
-    folder: Path, report: Report, where: tuple[Request, Server], found: Findings
-) -> None:
+def _check_alone(folder: Path, report: Report, where: tuple[Request, Server]) -> None:
+    """The lone client as the comparison has it, and that of wrk, in turn."""
     request, server = where
-    rounds = [
-        closed_loop(request, server, connections=1, seconds=WRK_S, folder=folder)
-        for _ in range(WRK_ROUNDS)
-    ]
-    # Both wait for the answer before they ask again: so many a second tell what one takes.
-    theirs_s = median([1 / one.per_s for one in rounds]) or 0.0
-    _agree(report, "a lone client, wrk: times apart", found.real_time.alone.mean_s, theirs_s)
+    serving = Serving(server.process.pid, f"http://127.0.0.1:{server.port}", 0.0)
+    loads = Loads(serving, [_whole(request)], FULL, SLO_MS / 1e3, is_quick=False)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(ALONE_ROUNDS):
+        ours.append(loads.alone().latency.mean_s)
+        round_ = closed_loop(request, server, connections=1, seconds=WRK_S, folder=folder)
+        # Both wait for the answer before they ask again: so many a second tell what one takes.
+        theirs.append(1 / round_.per_s)
+    _agree_in_turn(report, "a lone client, wrk: times apart", ours, theirs)
+
+
+def _whole(request: Request) -> bytes:
+    assert request.body is not None
+    head = f"POST {request.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {request.type}\r\n"
+    return f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body
 
 
 def _check_capacity(
@@ -133,10 +140,7 @@ def _check_capacity(
     if not capacity:
         fix = "nothing to compare with"
         raise Failed(f"capacity: expected one, got {capacity}: {fix}")
-    assert request.body is not None
-    head = f"POST {request.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {request.type}\r\n"
-    blob = f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body
-    target = Target(("127.0.0.1", server.port), [blob], request.expect.encode())
+    target = Target(("127.0.0.1", server.port), [_whole(request)], request.expect.encode())
     kept = {"ours": 0.0, "theirs": 0.0}
     for share, _ in itertools.product(SHARES, range(TRIES)):
         if kept["theirs"] < share:
@@ -164,6 +168,12 @@ def _is_kept(found: Summary) -> bool:
     """As `twofold.lab.capacity` has it."""
     answered = found["statuses"].get("200", 0) >= MIN_OK_RATIO * found["offered"]
     return bool(answered and (found["p99_ms"] or float("inf")) <= SLO_MS)
+
+
+def _agree_in_turn(report: Report, name: str, ours: list[float], theirs: list[float]) -> None:
+    apart = median([one / its for one, its in zip(ours, theirs, strict=True)]) or 0.0
+    note = f"  {median(ours):.4g} and {median(theirs):.4g}"
+    report.check(name, max(apart, 1 / apart), AGREES, note)
 
 
 def _agree(report: Report, name: str, ours: float, theirs: float) -> None:
