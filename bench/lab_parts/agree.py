@@ -1,8 +1,8 @@
 """Whether others find the same: wrk in a closed loop, openloop.c in an open one.
 
-The server works for 0.2 ms for each request, one after another, so that what is measured is it and
-not how each generator waits. Of many short rounds, in which both take turns, each figure is the
-least: what else the machine does only ever adds to it.
+The server works for 0.2 ms for a request, one after another, and ten times as long for a few, so
+that what is measured is it, up to its tail, and not how each generator waits. Of many short rounds,
+in which both take turns, each figure is the least: what else the machine does only ever adds to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from load.openloop import OpenLoop
 from serving import client_core
 from targets import Report, at_most
 
-WORK_US = 200.0
+WORK_US, EVERY, SLOW_US = 200.0, 43, 2_000.0
+"""Of 43 requests one is slow, and each of the next nine waits for less: p99 is well among the slow
+ones, and p90 within a step of those that wait, not between two of them."""
 RATE_PER_S, CONNECTIONS = 2_500.0, 16
 SECONDS, ROUNDS = 1, 15
 AGREES = at_most(1.05)
@@ -24,7 +26,8 @@ Found = dict[str, list[float]]
 
 def run(lab: LoadLab, report: Report) -> None:
     """Measure and print."""
-    report.begin("agree", f"a server that works {WORK_US:g} µs for each request; the calmest round")
+    what = f"a server that works {WORK_US:g} µs, {SLOW_US:,g} for one in {EVERY}; the calmest round"
+    report.begin("agree", what)
     rounds, seconds = (3 if lab.quick else ROUNDS), SECONDS
     ours: Found = {"50": [], "90": [], "99": []}
     theirs: Found = {"50": [], "90": [], "99": []}
@@ -32,7 +35,7 @@ def run(lab: LoadLab, report: Report) -> None:
     wrk: Found = {"50": [], "99": [], "per_s": []}
     load = OpenLoop(REQUEST, [(RATE_PER_S, seconds)], connections=256, timeout_s=10.0,
                     cores=client_core())  # fmt: skip
-    with lab.server(WORK_US) as server:
+    with lab.server(WORK_US, EVERY, SLOW_US) as server:
         for _ in range(rounds):
             one = lab.offered(server.port, RATE_PER_S, seconds).latency.percentiles_s
             (other,) = load.run(server.port, lab.folder)

@@ -31,10 +31,10 @@ class LoadLab:
     folder: Path
     quick: bool
 
-    def server(self, work_us: float) -> Server:
-        """A server of one core that works so long for each request."""
+    def server(self, *work: float) -> Server:
+        """A server of one core that works so long for each request; see `constant.py`."""
         script = Path(__file__).with_name("constant.py")
-        command = [sys.executable, str(script), f"{work_us:g}"]
+        command = [sys.executable, str(script), *map(str, work)]
         log = self.folder / "constant.log"
         return Server("constant", command, log, server_core(), announced=True)
 
