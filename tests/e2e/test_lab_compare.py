@@ -134,8 +134,8 @@ import os, time
 def predict(row):
     if os.path.exists({packed!r}):
         time.sleep(0.02)
-    if row["amount"] == 3.0:
-        raise ValueError("no 3")
+        if row["amount"] == 0.5:
+            raise ValueError("no half")
     return row["amount"] * 2.0
 """
 
@@ -147,7 +147,7 @@ def test_a_model_that_is_too_slow_and_fails_for_a_row_is_compared_all_the_same(
     pack_doubler(tmp_path, "e2e_compare_waiting", WAITING.format(packed=str(packed)))
     packed.touch()
     pq.write_table(
-        pa.table({"amount": [float(row) for row in range(100)]}), tmp_path / "rows.parquet"
+        pa.table({"amount": [row + 0.5 for row in range(100)]}), tmp_path / "rows.parquet"
     )
     flags = ("rows.parquet", "--quick", "--json", "--slo-ms", "10", "--workers", "1")
     done = compare(tmp_path, *flags, "--html", "report.html", "--markdown", "report.md")

@@ -20,7 +20,7 @@ def test_each_signal_is_a_byte() -> None:
     with caught(signal.SIGTERM, signal.SIGCHLD) as signals:
         assert not is_readable(signals)
         for kind in (signal.SIGTERM, signal.SIGCHLD, signal.SIGTERM):
-            os.kill(os.getpid(), kind)
+            signal.raise_signal(kind)
         assert os.read(signals, 16) == bytes([signal.SIGTERM, signal.SIGCHLD, signal.SIGTERM])
         with pytest.raises(BlockingIOError):
             os.read(signals, 1)

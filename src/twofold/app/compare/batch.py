@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import time
@@ -20,7 +19,6 @@ from twofold.app.compare.processes import Ended, run_to_end
 from twofold.batch.inputs import Input
 from twofold.batch.manifest import Manifest
 from twofold.batch.stage import read_ledger, staging_folder
-from twofold.errors import PredictionFailed
 from twofold.lab.findings import BatchFound, Scaling
 from twofold.lab.parts import Part, Taken, row_latencies, scaling_of
 
@@ -33,24 +31,21 @@ def row_time_s(predict: Callable[[pa.Table], object], rows: pa.Table) -> float:
 
     Args:
         predict: Predicts a table; the first call doesn't count.
-        rows: At least one; used again and again.
+        rows: At least one that it doesn't fail for, and none other; used again and again.
 
     Returns:
-        Seconds, of ever more rows at once until they take a moment; 0 if the model fails for them.
+        Seconds, of ever more rows at once until they take a moment.
     """
     rows = pa.concat_tables([rows] * -(-MANY_ROWS // rows.num_rows))
-    row_s, count = 0.0, 1
-    with contextlib.suppress(PredictionFailed):
-        predict(rows.slice(0, 1))
-        while True:
-            began_s = time.perf_counter()
-            predict(rows.slice(0, count))
-            took_s = time.perf_counter() - began_s
-            row_s = took_s / count
-            if took_s >= MOMENT_S or count >= MANY_ROWS:
-                break
-            count *= 4
-    return row_s
+    count = 1
+    predict(rows.slice(0, 1))
+    while True:
+        began_s = time.perf_counter()
+        predict(rows.slice(0, count))
+        took_s = time.perf_counter() - began_s
+        if took_s >= MOMENT_S or count >= MANY_ROWS:
+            return took_s / count
+        count *= 4
 
 
 @dataclasses.dataclass(frozen=True)

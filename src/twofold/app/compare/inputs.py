@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,17 +111,25 @@ def write_keyed(rows: pa.Table, path: Path, *, at_least: int = 0) -> Path:
     return path
 
 
-def predictable(rows: pa.Table, predict_one: Callable[[Mapping[str, Any]], object]) -> pa.Table:
-    """Leave out the rows that a model fails for, as a run sets them aside."""
+def predictable(
+    rows: pa.Table, predict_one: Callable[[Mapping[str, Any]], object], *, seconds: float
+) -> pa.Table:
+    """Leave out the rows that a model fails for, as a run sets them aside.
 
-    def is_predicted(row: Mapping[str, Any]) -> bool:
-        try:
+    Args:
+        rows: Which may be asked for.
+        predict_one: Predicts one of them.
+        seconds: When there are enough, if there is one: of a slow model no more are asked for.
+    """
+    kept: list[int] = []
+    until_s = time.monotonic() + seconds
+    for at, row in enumerate(rows.to_pylist()):
+        with contextlib.suppress(PredictionFailed):
             predict_one(row)
-        except PredictionFailed:
-            return False
-        return True
-
-    return rows.filter(pa.array([is_predicted(row) for row in rows.to_pylist()], pa.bool_()))
+            kept.append(at)
+        if kept and time.monotonic() >= until_s:
+            break
+    return rows.take(pa.array(kept, pa.int64()))
 
 
 def predict_requests(rows: pa.Table, model: str, host: str) -> list[bytes]:

@@ -141,15 +141,13 @@ class _Comparison:
         self.registry = request.registry.absolute()
         self.store = folder / "store"
         self._source = open_input(request.input)
-        self._rows = self._some(head(self._source, predictor, plan.requests, key=request.key))
+        found = head(self._source, predictor, plan.requests, key=request.key)
+        self._rows = predictable(found, predictor.predict_one, seconds=plan.in_process_s)
+        if not self._rows.num_rows:
+            fix = "Give rows that the model can predict: twofold models NAME shows what they have."
+            raise InvalidInput(problem(request.input, "rows to predict", "none", fix))
         self._plan = plan.for_model(row_time_s(predictor.predict, self._rows))
         self._batches = Batches(self.reference, self.registry, folder, self._plan)
-
-    def _some(self, rows: pa.Table) -> pa.Table:
-        if not rows.num_rows:
-            fix = "Give rows that fit the model's signature: twofold models NAME shows it."
-            raise InvalidInput(problem(self._request.input, "rows to predict", "none", fix))
-        return rows
 
     def _part(self, part: str) -> Say:
         begin, end = SHARES[part]
@@ -158,8 +156,6 @@ class _Comparison:
     def batch(self) -> tuple[BatchFound, Ran, list[str]]:
         key, say = self._request.key, self._part("batch")
         found, ran, notes = measure_batch(self._batches, self._source, key, say)
-        if found.rows_quarantined:
-            self._rows = self._some(predictable(self._rows, self._predictor.predict_one))
         if self._plan.is_large(found.rows):
             # It is large itself: a few of its rows are the other end of the line.
             few = self._keyed(self._rows.slice(0, max(1, found.rows // FEW_BY)), "few")

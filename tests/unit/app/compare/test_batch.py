@@ -17,7 +17,6 @@ from twofold.app.compare.batch import MANY_ROWS, Batches, Ran, measure_batch, no
 from twofold.app.compare.plan import FULL, QUICK, Plan
 from twofold.app.compare.processes import Ended
 from twofold.batch.inputs import Input, open_input
-from twofold.errors import PredictionFailed
 from twofold.lab.parts import Part, Taken, scaling_of
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -88,13 +87,6 @@ def test_a_row_is_timed_among_many_but_not_for_long(monkeypatch: pytest.MonkeyPa
     row_s = 0.08
     assert row_time_s(predict, pa.table({"x": [1.0]})) == pytest.approx(row_s, rel=0.02)
     assert asked == [1, 1, 4]
-
-
-def test_a_model_that_fails_takes_no_time_that_is_known() -> None:
-    def fail(rows: pa.Table) -> None:
-        raise PredictionFailed("model: expected a number, got none. Mend it.")
-
-    assert row_time_s(fail, pa.table({"x": [1.0]})) == 0.0
 
 
 def test_an_input_that_is_large_itself_is_not_copied(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ ASK = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 
 class Handler(Quiet, http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timed = 0
 
     def do_GET(self) -> None:
         if self.path == "/gone":
@@ -29,6 +30,7 @@ class Handler(Quiet, http.server.BaseHTTPRequestHandler):
         self.send_response(200 if self.path == "/good" else 422)
         if self.headers.get("X-Twofold-Timing") == "1":
             self.send_header("Server-Timing", STAGES)
+            type(self).timed += 1
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -44,14 +46,16 @@ def address() -> Iterator[tuple[str, int]]:
 
 
 def test_each_answer_is_read_to_its_end_and_timed(address: tuple[str, int]) -> None:
-    times_s, answers = ask_alone(address, [ASK], seconds=0.2, warm_up=2)
-    assert answers == len(times_s) + 2
+    times_s, answers = ask_alone(address, [ASK], seconds=0.05, warm_up=2)
+    assert len(times_s) < answers <= len(times_s) + 2
     assert len(times_s) >= 1
     assert min(times_s) > 0.0
 
 
 def test_the_server_is_asked_for_its_own_times(address: tuple[str, int]) -> None:
+    Handler.timed = 0
     told = ask_for_stages(address, [ASK], seconds=0.01, warm_up=1)
+    assert len(told) == Handler.timed - 1
     assert told[0] == {
         "parse": 0.0005, "queue": 0.0, "predict": 0.00025, "encode": 0.00025, "total": 0.001,
     }  # fmt: skip
